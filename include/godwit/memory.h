@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Guest RAM: a few regions, one checked accessor, and the dirty tracker that tells which pages changed.
+ *
+ * The layout (regions) is set before the machine first runs and never changes afterwards, so any thread
+ * may read it without a lock. The bytes themselves belong to the guest: several threads read and write
+ * them at once, as on real hardware.
+ */
+#ifndef GODWIT_MEMORY_H
+#define GODWIT_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <godwit/error.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define GW_PAGE_BYTES 4096u
+#define GW_PAGE_SHIFT 12
+#define GW_MEMORY_MAX_REGIONS 16
+
+struct gw_memory_region {
+    char name[32];        /* stable over migration: "ram", "ram-high" */
+    uint64_t guest_base;  /* guest physical address, page-aligned */
+    uint64_t bytes;       /* page multiple */
+    uint8_t *host;        /* mapping of `bytes` bytes, owned by the gw_memory */
+    int fd;               /* memfd behind the mapping, or -1 */
+    /*
+     * One byte per page, non-zero: written since the tracker last looked. Writers store to guest memory
+     * first and mark afterwards, so that a collector which clears first and reads afterwards never loses
+     * a write. NULL when the machine's tracker needs no byte map (KVM keeps its own log).
+     */
+    uint8_t *dirty;
+};
+
+struct gw_memory;
+
+struct gw_memory *gw_memory_new(void);
+void gw_memory_free(struct gw_memory *memory); /* unmaps everything; NULL is fine */
+
+/* Maps `bytes` (page multiple) of zeroed memory, from a memfd named `name`, at `guest_base`. Regions
+ * may not overlap. -EINVAL, -EEXIST (overlap or name), -ENOSPC (too many), -ENOMEM. */
+int gw_memory_add_region(struct gw_memory *memory, const char *name, uint64_t guest_base,
+                         uint64_t bytes, struct gw_error *error);
+
+unsigned gw_memory_region_count(const struct gw_memory *memory);
+struct gw_memory_region *gw_memory_region(const struct gw_memory *memory, unsigned index);
+uint64_t gw_memory_total_bytes(const struct gw_memory *memory);
+
+/* The region holding all of [guest, guest+length) and the offset in it, or NULL. Length 0 counts as 1. */
+struct gw_memory_region *gw_memory_find(const struct gw_memory *memory, uint64_t guest,
+                                        uint64_t length, uint64_t *ret_offset);
+
+/*
+ * The checked accessor, for devices and the engine: every guest address that a guest, a peer or a file
+ * named goes through here. -EFAULT when the range is not RAM. Writes mark the pages dirty.
+ */
+int gw_memory_read(const struct gw_memory *memory, uint64_t guest, void *to, size_t length);
+int gw_memory_write(struct gw_memory *memory, uint64_t guest, const void *from, size_t length);
+
+/* Host address of a range, for bulk I/O, or NULL. Whoever writes through it calls gw_memory_mark()
+ * afterwards, before telling anybody that the data is there. */
+void *gw_memory_map(const struct gw_memory *memory, uint64_t guest, uint64_t length);
+void gw_memory_mark(struct gw_memory *memory, uint64_t guest, uint64_t length);
+
+/* Gives pages that hold only zeroes back to the host and reads the rest ahead of use. Both are hints. */
+int gw_memory_populate(struct gw_memory_region *region, uint64_t offset, uint64_t length);
+
+/* XXH64 over all regions in order (name, base, bytes, contents); all-zero pages need not be resident. */
+uint64_t gw_memory_hash(const struct gw_memory *memory);
+
+/*
+ * A dirty tracker. The engine calls start() once, then collect() in pieces as often as it likes from any
+ * of its threads (never the same pages at once), then stop().
+ */
+struct gw_tracker_ops {
+    const char *name; /* "byte-map", "kvm-bitmap", "kvm-ring" */
+    int (*start)(void *opaque, struct gw_error *error); /* from now on every write is seen */
+    void (*stop)(void *opaque);
+    /* Moves the dirty bits of pages [first, first+count) of `region` into `bitmap` (bit 0 = `first`,
+     * OR-ed in, little-endian 64-bit words) and clears them in the tracker, before the caller reads those
+     * pages. Returns the number of pages found dirty, or a negative errno. */
+    int64_t (*collect)(void *opaque, unsigned region, uint64_t first, uint64_t count,
+                       uint64_t *bitmap);
+    /* Pages dirty now, without clearing; may be an estimate. */
+    uint64_t (*count)(void *opaque);
+};
+
+struct gw_tracker {
+    const struct gw_tracker_ops *ops;
+    void *opaque;
+};
+
+/*
+ * The byte-map tracker of the software CPU. `set_watching` (may be NULL) is told when watching begins
+ * and ends: on return of set_watching(true) every later guest write marks its page in region->dirty.
+ */
+struct gw_bytemap_tracker;
+struct gw_bytemap_tracker *gw_bytemap_tracker_new(struct gw_memory *memory,
+                                                  void (*set_watching)(void *opaque, bool on),
+                                                  void *opaque);
+void gw_bytemap_tracker_free(struct gw_bytemap_tracker *tracker);
+struct gw_tracker gw_bytemap_tracker_interface(struct gw_bytemap_tracker *tracker);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

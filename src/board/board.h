@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A machine: built from a description, booted or loaded, run, stopped, saved.
+ *
+ * Threads: the loop thread owns the board and calls everything here unless a comment says otherwise. Harts
+ * have a thread each, between board_start() and board_stop(). The I/O lock (board_lock) protects all device
+ * state and the clock's timers; "stopped" means that no thread of the process writes guest memory.
+ */
+#ifndef BOARD_BOARD_H
+#define BOARD_BOARD_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <systemd/sd-event.h>
+
+#include <godwit/buf.h>
+#include <godwit/error.h>
+#include <godwit/memory.h>
+#include "base/clock.h"
+
+#define BOARD_MAX_HARTS 8
+#define BOARD_MAX_DISKS 7
+
+struct board_disk {
+    char *path;
+    bool read_only;
+    char *serial; /* what the guest reads, at most 20 characters; NULL: "godwit-N" */
+};
+
+/* What a user says. Strings are owned by the config; board_config_fini() frees them. */
+struct board_config {
+    char *machine;   /* "riscv-virt-1" or NULL for it */
+    uint64_t memory_bytes; /* page multiple */
+    unsigned cpus;
+    enum clock_mode clock;
+    char *kernel, *firmware, *initrd, *append; /* files; NULL where not given */
+    struct board_disk disks[BOARD_MAX_DISKS];
+    unsigned disk_count;
+    uint64_t seed; /* of rng in instruction-clock mode */
+};
+
+void board_config_fini(struct board_config *config);
+
+/*
+ * The machine description that travels in OFFER: guest ABI and sizes (machine, memory, cpus, clock, disks by
+ * slot with size, read-only and serial), never host paths. Reading one is hostile input: ranges are checked.
+ * The destination gives its disk files by --disk in slot order; board_config_from_description() leaves paths
+ * NULL and the caller fills them, or uses the source's path hint when the file exists.
+ */
+json_t *board_config_describe(const struct board_config *config);
+int board_config_from_description(const json_t *description, struct board_config *ret_config,
+                                  struct gw_error *error);
+
+struct board;
+
+enum board_event { BOARD_EVENT_SHUTDOWN, BOARD_EVENT_RESET, BOARD_EVENT_PANIC };
+
+struct board_callbacks {
+    void *opaque;
+    /* On the loop thread. SHUTDOWN: the guest powered off, harts are stopped; `success` false for the
+     * test device's failure code. RESET: the guest rebooted, the board already runs again. */
+    void (*event)(void *opaque, enum board_event event, bool success);
+    /* Bytes that the guest wrote to its serial port. On a hart's thread, I/O lock held: must not block. */
+    void (*serial_output)(void *opaque, const uint8_t *bytes, size_t length);
+    /* The serial port has room for input again. On any thread, I/O lock held. */
+    void (*serial_room)(void *opaque);
+};
+
+/* Builds the machine: memory, devices, opened and locked disks. `defer_disks`: open disks only in
+ * board_acquire_disks() (a migration destination, before it owns them). Does not run anything. */
+int board_new(const struct board_config *config, sd_event *loop,
+              const struct board_callbacks *callbacks, bool defer_disks, struct board **ret_board,
+              struct gw_error *error);
+void board_free(struct board *board); /* stops first */
+
+/* Opens and locks the disks of a deferred board; -EBUSY with a sentence when somebody holds them. */
+int board_acquire_disks(struct board *board, struct gw_error *error);
+/* Gives the locks up (source after COMMIT); the board can only be freed or acquire again afterwards. */
+void board_release_disks(struct board *board);
+
+int board_boot(struct board *board, struct gw_error *error); /* loads images, device tree, resets */
+int board_start(struct board *board, struct gw_error *error); /* harts run; idempotent */
+void board_stop(struct board *board); /* any thread but a hart's; drains; idempotent */
+bool board_running(const struct board *board);
+int board_reset(struct board *board, struct gw_error *error); /* as power-on, images loaded again from memory of the process */
+void board_power_button(struct board *board); /* asks the guest to shut down, where the machine can */
+
+struct gw_memory *board_memory(struct board *board);
+struct gw_tracker board_tracker(struct board *board); /* start/stop/collect from any thread */
+
+/* While stopped. State is a stream of gw_state sections; extra items of the VMM may be added by it. */
+int board_save(struct board *board, struct gw_buf *out, struct gw_error *error); /* any thread */
+int board_load(struct board *board, const void *stream, size_t length, struct gw_error *error);
+/* Extra saved items (console scrollback, …) that board_save/board_load carry after the devices. */
+int board_add_state_item(struct board *board, const struct gw_state_type *type, void *object);
+
+/* Serial input: returns how many bytes were accepted (the rest waits for serial_room). Any thread. */
+size_t board_serial_input(struct board *board, const uint8_t *bytes, size_t length);
+
+/* Instruction-clock mode, one hart. Asks the running machine to stop when exactly `instructions` have
+ * retired since power-on; `reached` is then called on the loop thread, the board stopped. */
+int board_run_until(struct board *board, uint64_t instructions,
+                    void (*reached)(void *opaque, uint64_t instructions), void *opaque,
+                    struct gw_error *error);
+uint64_t board_instructions(struct board *board); /* retired by hart 0 */
+
+/* While stopped: hashes of device state and of RAM. */
+uint64_t board_state_hash(struct board *board);
+/* While stopped: the state as JSON text (gw_state_print). */
+int board_print(struct board *board, struct gw_buf *out, struct gw_error *error);
+
+#endif
