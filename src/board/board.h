@@ -16,6 +16,8 @@
 #include <godwit/buf.h>
 #include <godwit/error.h>
 #include <godwit/memory.h>
+#include <godwit/state.h>
+
 #include "base/clock.h"
 
 #define BOARD_MAX_HARTS 8
@@ -23,6 +25,7 @@
 
 struct board_disk {
     char *path;
+    uint64_t size_bytes; /* what the guest sees; 0: as long as the file */
     bool read_only;
     char *serial; /* what the guest reads, at most 20 characters; NULL: "godwit-N" */
 };
@@ -36,22 +39,27 @@ struct board_config {
     char *kernel, *firmware, *initrd, *append; /* files; NULL where not given */
     struct board_disk disks[BOARD_MAX_DISKS];
     unsigned disk_count;
+    uint64_t boot_bytes; /* of a machine that arrives: its boot region; 0 where images are given */
     uint64_t seed; /* of rng in instruction-clock mode */
 };
 
 void board_config_fini(struct board_config *config);
 
+struct board;
+
 /*
- * The machine description that travels in OFFER: guest ABI and sizes (machine, memory, cpus, clock, disks by
- * slot with size, read-only and serial), never host paths. Reading one is hostile input: ranges are checked.
- * The destination gives its disk files by --disk in slot order; board_config_from_description() leaves paths
- * NULL and the caller fills them, or uses the source's path hint when the file exists.
+ * The machine description that travels in OFFER (docs/machine.md): guest ABI and sizes (machine, memory, cpus,
+ * clock, seed, boot region, disks by slot with size, read-only and serial). A disk's "path_hint" is where the
+ * source has it. Reading a description is hostile input: unknown keys, types and ranges are refused. The
+ * destination gives its disk files by --disk in slot order; board_config_from_description() leaves paths NULL and
+ * the caller fills them, or follows the hint if its policy allows. Any thread.
+ *
+ * The images of --kernel, --firmware and --initrd live in a memory region of their own ("boot"), which
+ * travels like RAM: a machine that has moved can be reset without the files.
  */
-json_t *board_config_describe(const struct board_config *config);
+json_t *board_describe(struct board *board); /* new reference; NULL without memory */
 int board_config_from_description(const json_t *description, struct board_config *ret_config,
                                   struct gw_error *error);
-
-struct board;
 
 enum board_event { BOARD_EVENT_SHUTDOWN, BOARD_EVENT_RESET, BOARD_EVENT_PANIC };
 
@@ -78,11 +86,11 @@ int board_acquire_disks(struct board *board, struct gw_error *error);
 /* Gives the locks up (source after COMMIT); the board can only be freed or acquire again afterwards. */
 void board_release_disks(struct board *board);
 
-int board_boot(struct board *board, struct gw_error *error); /* loads images, device tree, resets */
+int board_boot(struct board *board, struct gw_error *error); /* images and device tree into RAM, harts reset */
 int board_start(struct board *board, struct gw_error *error); /* harts run; idempotent */
 void board_stop(struct board *board); /* any thread but a hart's; drains; idempotent */
 bool board_running(const struct board *board);
-int board_reset(struct board *board, struct gw_error *error); /* as power-on, images loaded again from memory of the process */
+int board_reset(struct board *board, struct gw_error *error); /* as power-on, booted again from its boot region; keeps running or stopped */
 void board_power_button(struct board *board); /* asks the guest to shut down, where the machine can */
 
 struct gw_memory *board_memory(struct board *board);

@@ -26,20 +26,26 @@ struct rv_hart;
 /* Interrupt bits of mip, by their number in the privileged specification (table 3.6). */
 enum { RV_IRQ_SSIP = 1, RV_IRQ_MSIP = 3, RV_IRQ_STIP = 5, RV_IRQ_MTIP = 7, RV_IRQ_SEIP = 9, RV_IRQ_MEIP = 11 };
 
-/* The machine around the hart. Called on the hart's thread; the callee takes whatever lock it needs. */
+/*
+ * The machine around the hart. Called on the hart's thread; the callee takes whatever lock it needs.
+ * `retired` is the number of instructions retired since rv_hart_run() began, the one that calls not counted,
+ * so that a clock which follows instructions is exact at every access.
+ */
 struct rv_platform {
     void *opaque;
     /* A naturally aligned access of 1, 2, 4 or 8 bytes outside RAM. 0, or -EFAULT for an access fault. */
-    int (*read)(void *opaque, uint64_t address, unsigned size, uint64_t *ret_value);
-    int (*write)(void *opaque, uint64_t address, unsigned size, uint64_t value);
-    /* The `time` CSR, in ticks. `retired` is the number of instructions retired since rv_hart_run() began. */
+    int (*read)(void *opaque, uint64_t address, unsigned size, uint64_t retired,
+                uint64_t *ret_value);
+    int (*write)(void *opaque, uint64_t address, unsigned size, uint64_t retired, uint64_t value);
+    /* The `time` CSR, in ticks. */
     uint64_t (*time)(void *opaque, uint64_t retired);
 };
 
 enum rv_exit {
     RV_EXIT_BUDGET, /* retired exactly the budget */
-    RV_EXIT_WFI,    /* executed WFI (retired) and no enabled interrupt is pending */
-    RV_EXIT_KICKED, /* rv_hart_kick() was called, or a device access of this hart asked for it */
+    RV_EXIT_WFI,    /* executed WFI (retired) and no enabled interrupt is pending; also when that was the
+                     * last instruction of the budget, so that a cut there does not lose the wait */
+    RV_EXIT_KICKED, /* rv_hart_kick() was called; by a device access of this hart: before its next instruction */
 };
 
 /* `memory` and `platform` outlive the hart. NULL without memory. */
@@ -58,7 +64,8 @@ enum rv_exit rv_hart_run(struct rv_hart *hart, uint64_t budget, uint64_t *ret_re
 uint64_t rv_hart_instructions(const struct rv_hart *hart);
 
 void rv_hart_set_irq(struct rv_hart *hart, unsigned irq, bool level); /* RV_IRQ_*; any thread */
-void rv_hart_kick(struct rv_hart *hart);                             /* run returns soon; any thread */
+/* The run returns soon; any thread. A kick while no run is on makes the next one return at once. */
+void rv_hart_kick(struct rv_hart *hart);
 bool rv_hart_irq_pending(const struct rv_hart *hart); /* WFI would not wait; any thread */
 
 /* Everything derived from memory or registers is thrown away before the next instruction: after memory
