@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Builds what a guest boots from: Debian's kernel, an initramfs (busybox, modules, our init and test programs of
+tests/guest/) and an ext4 disk. The result is kept in the cache under a hash of everything that went in.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import random
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import debian_guest
+from .cpio import Archive
+from .paths import FIRMWARE, GUEST_SOURCES, TREE, cache_dir
+
+COMPILE = ["riscv64-linux-gnu-gcc", "-O2", "-std=gnu17", "-static", "-pthread", "-Wall", "-Wextra",
+           "-Werror"]
+DISK_BYTES = 64 << 20
+DISK_FILES = 24
+DISK_FILE_BYTES = 512 << 10
+KEPT_IMAGES = 3
+
+
+@dataclass
+class GuestImage:
+    kernel: Path
+    initramfs: Path
+    disk: Path       # a template: copy it, never write to it
+    firmware: Path
+    version: str     # of the kernel's package
+
+
+def _sources():
+    tools = Path(__file__).parent
+    return sorted(p for p in GUEST_SOURCES.rglob("*") if p.is_file()) + \
+        [tools / "guest_image.py", tools / "cpio.py"]
+
+
+def _recipe_hash(debian):
+    digest = hashlib.sha256((debian / "manifest.json").read_bytes())
+    digest.update(subprocess.run([COMPILE[0], "--version"], capture_output=True, check=True).stdout)
+    for path in _sources():
+        digest.update(str(path.relative_to(TREE)).encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _build_initramfs(debian, home):
+    archive = Archive()
+    for directory in ("proc", "sys", "dev", "tmp", "mnt"):
+        archive.directory(directory)
+    archive.character_device("dev/console", 5, 1)
+    archive.character_device("dev/null", 1, 3)
+    archive.file("bin/busybox", (debian / "busybox").read_bytes(), 0o755)
+    archive.symlink("bin/sh", "busybox")
+    archive.file("etc/modules.order", (debian / "modules.order").read_bytes())
+    for module in sorted((debian / "modules").iterdir()):
+        archive.file(f"lib/modules/{module.name}", module.read_bytes())
+    archive.file("init", (GUEST_SOURCES / "init").read_bytes(), 0o755)
+    for script in sorted((GUEST_SOURCES / "run").iterdir()):
+        archive.file(f"etc/run/{script.name}", script.read_bytes(), 0o755)
+    for source in sorted(GUEST_SOURCES.glob("*.c")):
+        program = home / source.stem
+        subprocess.run([*COMPILE, "-s", source, "-o", program, "-lm"], check=True)
+        archive.file(f"bin/{source.stem}", program.read_bytes(), 0o755)
+        program.unlink()
+    with open(home / "initramfs.cpio", "wb") as stream:
+        archive.write(stream)
+
+
+def _build_disk(home):
+    """An ext4 file system with files to be summed up, and their sums."""
+    content = home / "disk"
+    (content / "files").mkdir(parents=True)
+    generator = random.Random(20070829)
+    sums = []
+    for number in range(DISK_FILES):
+        data = generator.randbytes(DISK_FILE_BYTES)
+        name = f"files/{number:02}"
+        (content / name).write_bytes(data)
+        sums.append(f"{hashlib.sha256(data).hexdigest()}  {name}\n")
+    (content / "SHA256SUMS").write_text("".join(sums))
+    disk = home / "disk.ext4"
+    with open(disk, "wb") as stream:
+        stream.truncate(DISK_BYTES)
+    tool = shutil.which("mke2fs", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    subprocess.run([tool, "-q", "-F", "-t", "ext4", "-E", "root_owner=0:0", "-d", content, disk],
+                   check=True)
+    shutil.rmtree(content)
+
+
+def _forget_old_images(guests, keep):
+    images = sorted(guests.glob("image-*"), key=lambda p: p.stat().st_mtime, reverse=True)
+    for image in images[KEPT_IMAGES:]:
+        if image != keep:
+            shutil.rmtree(image, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _lock(path):
+    with open(path, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def prepare(say=lambda sentence: None, refresh=False):
+    """The guest image, built if it is not in the cache. Safe against two runs at once."""
+    guests = cache_dir() / "guest"
+    guests.mkdir(exist_ok=True)
+    debian = guests / "debian"
+    with _lock(guests / "lock"):
+        if refresh or not debian_guest.is_complete(debian):
+            debian_guest.fetch(debian, say)
+        home = guests / f"image-{_recipe_hash(debian)}"
+        if not home.exists():
+            say("building the guest's initramfs and disk")
+            fresh = guests / "image.new"
+            shutil.rmtree(fresh, ignore_errors=True)
+            fresh.mkdir()
+            _build_initramfs(debian, fresh)
+            _build_disk(fresh)
+            fresh.rename(home)
+        home.touch()
+        _forget_old_images(guests, home)
+    packages = debian_guest.packages(debian)
+    version = next(v for name, v in packages.items() if name.startswith("linux-image"))
+    return GuestImage(debian / "Image", home / "initramfs.cpio", home / "disk.ext4", FIRMWARE, version)
