@@ -31,19 +31,28 @@ struct gw_memory_region {
     int fd;               /* memfd behind the mapping, or -1 */
     /*
      * One byte per page, non-zero: written since the tracker last looked. Writers store to guest memory
-     * first and mark afterwards, so that a collector which clears first and reads afterwards never loses
-     * a write. NULL when the machine's tracker needs no byte map (KVM keeps its own log).
+     * first and mark afterwards, always and with gw_memory_region_mark(), so that a collector which
+     * clears first and reads afterwards never loses a write (src/memory/bytemap.c says why testing the
+     * byte before marking would). NULL without a byte-map tracker (KVM keeps its own log).
      */
     uint8_t *dirty;
 };
+
+/* Marks page number `page` of the region as written, after the write. Any thread. */
+static inline void gw_memory_region_mark(struct gw_memory_region *region, uint64_t page)
+{
+    if (region->dirty)
+        __atomic_store_n(&region->dirty[page], (uint8_t)1, __ATOMIC_RELEASE);
+}
 
 struct gw_memory;
 
 struct gw_memory *gw_memory_new(void);
 void gw_memory_free(struct gw_memory *memory); /* unmaps everything; NULL is fine */
 
-/* Maps `bytes` (page multiple) of zeroed memory, from a memfd named `name`, at `guest_base`. Regions
- * may not overlap. -EINVAL, -EEXIST (overlap or name), -ENOSPC (too many), -ENOMEM. */
+/* Maps `bytes` (page multiple) of zeroed memory, from a memfd named `name` (1 to 31 bytes), at
+ * `guest_base`. No host memory is used before the first touch. Regions may not overlap.
+ * -EINVAL, -EEXIST (overlap or name), -ENOSPC (too many), -ENOMEM. */
 int gw_memory_add_region(struct gw_memory *memory, const char *name, uint64_t guest_base,
                          uint64_t bytes, struct gw_error *error);
 
@@ -51,7 +60,8 @@ unsigned gw_memory_region_count(const struct gw_memory *memory);
 struct gw_memory_region *gw_memory_region(const struct gw_memory *memory, unsigned index);
 uint64_t gw_memory_total_bytes(const struct gw_memory *memory);
 
-/* The region holding all of [guest, guest+length) and the offset in it, or NULL. Length 0 counts as 1. */
+/* The region holding all of [guest, guest+length) and the offset in it, or NULL. Length 0 counts as 1.
+ * A range that crosses from one region into the next is in neither. */
 struct gw_memory_region *gw_memory_find(const struct gw_memory *memory, uint64_t guest,
                                         uint64_t length, uint64_t *ret_offset);
 
@@ -67,10 +77,26 @@ int gw_memory_write(struct gw_memory *memory, uint64_t guest, const void *from, 
 void *gw_memory_map(const struct gw_memory *memory, uint64_t guest, uint64_t length);
 void gw_memory_mark(struct gw_memory *memory, uint64_t guest, uint64_t length);
 
-/* Gives pages that hold only zeroes back to the host and reads the rest ahead of use. Both are hints. */
+/*
+ * Host residency, for whole pages of a region. A page that was never written is a hole: it reads as zeroes,
+ * but reading it through the mapping makes the host allocate it, so bulk readers step over holes.
+ */
+/* The first offset at or after `offset` (page multiples) whose page may hold something other than
+ * zeroes; the region's size when there is none. */
+uint64_t gw_memory_next_data(const struct gw_memory_region *region, uint64_t offset);
+/* The first offset at or after `offset` that is a hole; the region's size when there is none. Walks over
+ * all data in between: remember the answer until it is passed. */
+uint64_t gw_memory_next_hole(const struct gw_memory_region *region, uint64_t offset);
+/* Makes the host allocate the pages now, contents unchanged, guest may be running. 0, -ENOMEM, -EINVAL. */
 int gw_memory_populate(struct gw_memory_region *region, uint64_t offset, uint64_t length);
+/* Turns the pages into holes (they read as zeroes). Marks nothing. 0 or a negative errno. */
+int gw_memory_discard(struct gw_memory_region *region, uint64_t offset, uint64_t length);
 
-/* XXH64 over all regions in order (name, base, bytes, contents); all-zero pages need not be resident. */
+/* Whether all bytes are zero; fastest on whole aligned pages. */
+bool gw_memory_is_zero(const void *bytes, size_t length);
+
+/* XXH64 over all regions in order, equal exactly when names, bases, sizes and contents are equal; holes
+ * cost nothing and stay holes. Nobody may be writing. */
 uint64_t gw_memory_hash(const struct gw_memory *memory);
 
 /*
@@ -98,6 +124,8 @@ struct gw_tracker {
 /*
  * The byte-map tracker of the software CPU. `set_watching` (may be NULL) is told when watching begins
  * and ends: on return of set_watching(true) every later guest write marks its page in region->dirty.
+ * Made after all regions were added: new() allocates their byte maps, free() takes them away, both while
+ * nobody writes guest memory.
  */
 struct gw_bytemap_tracker;
 struct gw_bytemap_tracker *gw_bytemap_tracker_new(struct gw_memory *memory,
