@@ -115,7 +115,12 @@ void clock_timer_init(struct clock_timer *timer, struct clock *clock, void (*exp
                       void *opaque)
 {
     *timer = (struct clock_timer){
-        .clock = clock, .expired = expired, .opaque = opaque, .deadline_ns = CLOCK_NEVER};
+        .clock = clock,
+        .expired = expired,
+        .opaque = opaque,
+        .order = clock->timer_count++,
+        .deadline_ns = CLOCK_NEVER,
+    };
 }
 
 static void unlink_timer(struct clock_timer *timer)
@@ -129,11 +134,19 @@ static void unlink_timer(struct clock_timer *timer)
     }
 }
 
-/* Equal deadlines fire in the order of arming, so that deterministic runs stay so. */
+static bool fires_before(const struct clock_timer *one, const struct clock_timer *other)
+{
+    if (one->deadline_ns != other->deadline_ns)
+        return one->deadline_ns < other->deadline_ns;
+    return one->order < other->order;
+}
+
+/* Not the order of arming: a machine that was saved and loaded arms its timers in another one, and must
+ * still run as the machine that was not. */
 static void link_timer(struct clock_timer *timer)
 {
     struct clock_timer **at = &timer->clock->first;
-    while (*at && (*at)->deadline_ns <= timer->deadline_ns)
+    while (*at && fires_before(*at, timer))
         at = &(*at)->next;
     timer->next = *at;
     *at = timer;

@@ -25,6 +25,7 @@ struct clock_timer {
     struct clock *clock;
     void (*expired)(void *opaque); /* called by clock_fire(), the timer already disarmed */
     void *opaque;
+    unsigned order; /* among equal deadlines the timer that was initialised first fires first */
     /* under the machine's I/O lock */
     struct clock_timer *next; /* armed timers, earliest first */
     uint64_t deadline_ns;     /* CLOCK_NEVER while disarmed */
@@ -42,6 +43,7 @@ struct clock {
     _Atomic unsigned sequence; /* seqlock over the two above: odd while they change */
     /* under the I/O lock */
     struct clock_timer *first;
+    unsigned timer_count; /* initialised so far */
 };
 
 void clock_init(struct clock *clock, enum clock_mode mode);

@@ -21,7 +21,7 @@ static void note_b(void *opaque)
     strcat(order, "b");
 }
 
-static void timers_fire_by_deadline_then_by_arming(void **state)
+static void timers_fire_by_deadline_then_by_birth(void **state)
 {
     struct clock clock;
     struct clock_timer a, b, a2;
@@ -30,8 +30,8 @@ static void timers_fire_by_deadline_then_by_arming(void **state)
     clock_timer_init(&b, &clock, note_b, NULL);
     clock_timer_init(&a2, &clock, note_a, NULL);
     clock_timer_arm(&a, 20);
-    clock_timer_arm(&b, 10);
     clock_timer_arm(&a2, 10);
+    clock_timer_arm(&b, 10);
     assert_int_equal(clock_deadline_ns(&clock), 10);
     clock_advance_ns(&clock, 9);
     clock_fire(&clock);
@@ -82,7 +82,7 @@ static void a_stopped_host_clock_stands_still(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(timers_fire_by_deadline_then_by_arming),
+        cmocka_unit_test(timers_fire_by_deadline_then_by_birth),
         cmocka_unit_test(the_owner_hears_of_every_new_earliest_deadline),
         cmocka_unit_test(a_stopped_host_clock_stands_still),
     };
