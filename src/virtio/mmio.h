@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The MMIO transport (virtio 1.2 §4.2, version 2 only) and the part of a device that is the same in all. */
+#ifndef VIRTIO_MMIO_H
+#define VIRTIO_MMIO_H
+
+#include "virtio/queue.h"
+#include "virtio/virtio.h"
+
+struct virtio_mmio;
+
+/* What a kind of device is. The functions get the device's struct, whose first member is the transport. */
+struct virtio_device_ops {
+    uint32_t id;
+    /* Takes chains from queue `index`; `limit` bounds how many, true when there may be more. */
+    bool (*run_queue)(struct virtio_mmio *device, unsigned index, unsigned limit);
+    /* Ends everything in flight without publishing it; the device is being reset. May be NULL. */
+    void (*reset)(struct virtio_mmio *device);
+    /* Ends everything in flight and publishes it; takes nothing new. May be NULL. */
+    void (*drain)(struct virtio_mmio *device);
+};
+
+/*
+ * Work that is put off by a timer. In instruction-clock mode each notification is, by a fixed time of the guest,
+ * so that the moment at which a device acts is the guest's own and part of the state. In host mode only a device
+ * that has done its share in one go while the driver adds more.
+ */
+struct virtio_work {
+    GW_SAVED(1) uint64_t deadline_ns; /* CLOCK_NEVER: nothing to do */
+    GW_HOST struct clock_timer timer;
+} GW_PART;
+
+struct virtio_mmio {
+    GW_SAVED(1) GW_MASK(0xcf) uint32_t status;
+    GW_SAVED(1) GW_MASK(3) uint32_t interrupt_status;
+    GW_SAVED(1) uint32_t device_features_select;
+    GW_SAVED(1) uint32_t driver_features_select;
+    GW_SAVED(1) uint32_t queue_select;
+    GW_SAVED(1) uint64_t driver_features;
+    GW_SAVED(1) struct virtio_work work;
+    /* set once by virtio_mmio_init() */
+    GW_HOST const struct virtio_device_ops *ops;
+    GW_HOST struct virtio_host host;
+    GW_HOST uint64_t offered;
+    GW_HOST const uint8_t *config; /* device configuration, little-endian */
+    GW_HOST unsigned config_bytes;
+    GW_HOST struct virtio_queue *queues;
+    GW_HOST unsigned queue_count;
+    /* under the I/O lock */
+    GW_HOST bool stopped; /* between drain and resume: no queue is run */
+} GW_PART;
+
+/* The window of a device that is in no slot: there is a transport and nothing behind it (§4.2.3.1.1). The
+ * object of its row is NULL. */
+extern const struct device_ops virtio_mmio_empty_ops;
+
+/* For a board's row of any virtio device: `object` is the device itself, `state` its own type. drain and resume
+ * are called with the I/O lock held, as all others. */
+extern const struct device_ops virtio_mmio_ops;
+
+/* For devices. `queues` are initialised; `offered` gets VERSION_1, EVENT_IDX and INDIRECT_DESC added. */
+struct virtio_mmio_config {
+    const struct virtio_device_ops *ops;
+    uint64_t features;
+    const void *space; /* device configuration; outlives the device */
+    unsigned space_bytes;
+    struct virtio_queue *queues;
+    unsigned queue_count;
+};
+void virtio_mmio_init(struct virtio_mmio *mmio, const struct virtio_host *host,
+                      const struct virtio_mmio_config *config);
+void virtio_mmio_fini(struct virtio_mmio *mmio); /* disarms the timer */
+
+/* Whether the driver may be served: DRIVER_OK and not NEEDS_RESET. */
+bool virtio_mmio_live(const struct virtio_mmio *mmio);
+/* Interrupts the driver if it asks for that. */
+void virtio_mmio_signal(struct virtio_mmio *mmio, struct virtio_queue *queue);
+/* The driver broke the rules: DEVICE_NEEDS_RESET and a configuration change interrupt (§2.1.2). */
+void virtio_mmio_break(struct virtio_mmio *mmio);
+/* Runs the queues as far as the budget goes. For devices that have room again. */
+void virtio_mmio_run(struct virtio_mmio *mmio);
+/* After loading: refuses features that are not offered, arms the timer, forgets host addresses. */
+int virtio_mmio_loaded(struct virtio_mmio *mmio, struct gw_error *error);
+
+#endif
