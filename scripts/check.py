@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Every test of godwit, in steps that run side by side where they may. Each step has a time limit; a step that
+overruns it is killed and reported. Ends with one line that counts the cases of all runners.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+
+from godwit_tools.paths import TREE, cache_dir
+from godwit_tools.results import Counts, from_junit, from_meson
+from godwit_tools.steps import Runner, Step, StepFailed
+
+BUILD = TREE / "build"
+FUZZ_SECONDS = 10
+ENGINE_TESTS = ("wire", "memory", "migrate")
+
+
+def variant_dir(name):
+    """Builds with other options live in the cache, one set for each place that the tree is checked out at."""
+    return cache_dir() / "builds" / str(TREE).strip("/").replace("/", "-") / name
+
+
+def configure(run, build, options, compiler="gcc"):
+    """A configured build directory. Always reconfigured: a folder that appeared since is not noticed
+    otherwise. One that no longer configures (another compiler, a moved tree) is made anew."""
+    os.environ.setdefault("CCACHE_DIR", str(cache_dir() / "ccache"))
+    environment = {"CC": f"ccache {compiler}" if shutil.which("ccache") else compiler,
+                   "CCACHE_BASEDIR": str(TREE), "CCACHE_NOHASHDIR": "1"}
+    build.parent.mkdir(parents=True, exist_ok=True)
+    if (build / "build.ninja").exists():
+        try:
+            return run(["meson", "setup", "--reconfigure", build, TREE, *options], env=environment)
+        except StepFailed:
+            shutil.rmtree(build)
+    return run(["meson", "setup", build, TREE, *options], env=environment)
+
+
+def compile_all(run, build, *targets):
+    run(["ninja", "-C", build, *targets], env={"CCACHE_BASEDIR": str(TREE), "CCACHE_NOHASHDIR": "1"})
+
+
+def run_meson_tests(run, build, *selection):
+    run(["meson", "test", "-C", build, "--no-rebuild", "--print-errorlogs", *selection], check=False)
+    return from_meson(build)
+
+
+def build_gcc(run):
+    configure(run, BUILD, [])
+    compile_all(run, BUILD)
+
+
+def unit(run):
+    return run_meson_tests(run, BUILD)
+
+
+def guest(run):
+    run([TREE / "scripts" / "guest-image"])
+
+
+def build_clang(run):
+    """clang with ASan, UBSan and the fuzzers' coverage in one: two cores have no time for three builds."""
+    configure(run, variant_dir("clang"),
+              ["-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dfuzz=true",
+               "-Dc_args=-fsanitize=fuzzer-no-link -fno-sanitize-recover=undefined"], "clang")
+    compile_all(run, variant_dir("clang"))
+
+
+def unit_sanitized(run):
+    return run_meson_tests(run, variant_dir("clang"), "--timeout-multiplier", "4",
+                           "--no-suite", "slow", "--no-suite", "tree")
+
+
+def fuzz(run):
+    counts = Counts()
+    for harness in sorted(variant_dir("clang").glob("tests/fuzz/*/fuzz-*")):
+        if not harness.is_file() or not os.access(harness, os.X_OK):
+            continue
+        seed = random.randrange(1, 1 << 31)
+        run.say(f"{harness.name}: {FUZZ_SECONDS} s, seed {seed}")
+        corpus = cache_dir() / "corpus" / harness.name
+        corpus.mkdir(parents=True, exist_ok=True)
+        golden = TREE / "tests" / "fuzz" / harness.parent.name / "corpus" / harness.name
+        try:
+            run([harness, f"-max_total_time={FUZZ_SECONDS}", f"-seed={seed}", "-timeout=10",
+                 "-rss_limit_mb=1024", f"-artifact_prefix={corpus}.crash-", corpus,
+                 *([golden] if golden.is_dir() else [])], timeout=FUZZ_SECONDS + 60)
+            counts.passed += 1
+        except StepFailed as error:
+            run.say(f"{harness.name} failed with seed {seed}: {error}")
+            counts.failed += 1
+    if counts.passed + counts.failed == 0:
+        counts.skipped, counts.reasons = 1, ["fuzz: the tree has no harness"]
+    return counts
+
+
+def tests_of_layers(build, layers):
+    """Names and programs of the tests that stand in tests/unit/LAYER, as meson knows them."""
+    listed = subprocess.run(["meson", "introspect", "--tests", build], capture_output=True, check=True)
+    folders = tuple(str(build / "tests" / "unit" / layer) + "/" for layer in layers)
+    return {test["name"]: os.path.relpath(test["cmd"][0], build)
+            for test in json.loads(listed.stdout) if test["cmd"][0].startswith(folders)}
+
+
+def engine_threads(run):
+    """TSan over the tests of the engine; it tells nothing about single-threaded layers."""
+    build = variant_dir("tsan")
+    configure(run, build, ["-Db_sanitize=thread", "-Db_lundef=false"], "clang")
+    tests = tests_of_layers(build, ENGINE_TESTS)
+    if not tests:
+        return Counts(skipped=1, reasons=["engine-threads: the tree has no engine test"])
+    compile_all(run, build, *tests.values())
+    return run_meson_tests(run, build, "--timeout-multiplier", "6", *tests)
+
+
+def run_pytest(run, build, name, *selection):
+    report = run.directory / f"{name}.xml"
+    report.unlink(missing_ok=True)
+    run(["/usr/bin/python3", "-B", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rs",
+         TREE / "tests" / "system", f"--junitxml={report}", *selection],
+        env={"GODWIT_BUILD": str(build)}, check=False)
+    if not report.exists():
+        raise StepFailed("pytest ended without a report")
+    return from_junit(report)
+
+
+def system(run):
+    return run_pytest(run, BUILD, "system")
+
+
+def system_sanitized(run):
+    return run_pytest(run, variant_dir("clang"), "system-sanitized", "-m", "sanitized")
+
+
+STEPS = [
+    Step("build", build_gcc, 600, "gcc, as users build it"),
+    Step("guest", guest, 600, "the Linux guest: fetched once, then from the cache"),
+    Step("unit", unit, 300, "unit tests, the layering law, headers alone", ["build"]),
+    Step("system", system, 900, "whole programs and a real kernel, driven from Python", ["build", "guest"]),
+    Step("clang", build_clang, 600, "clang with ASan, UBSan and fuzzers"),
+    Step("sanitized", unit_sanitized, 400, "unit tests under ASan and UBSan", ["clang"]),
+    Step("fuzz", fuzz, 600, "each parser of foreign bytes, a short run", ["clang"]),
+    Step("engine-threads", engine_threads, 600, "engine tests under TSan"),
+    Step("system-sanitized", system_sanitized, 600, "system tests under ASan and UBSan",
+         ["clang", "guest"]),
+]
+QUICK = ["build", "unit"]
+
+
+def selected(only):
+    """The named steps and what they need, in the order of STEPS."""
+    table = {step.name: step for step in STEPS}
+    wanted = set()
+
+    def want(name):
+        if name not in table:
+            sys.exit(f"check: there is no step {name}; --list names them")
+        wanted.add(name)
+        for needed in table[name].after:
+            want(needed)
+
+    for name in only:
+        want(name)
+    return [step for step in STEPS if step.name in wanted]
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="check", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="gcc build and unit tests only")
+    parser.add_argument("--only", action="append", metavar="NAME", help="this step and what it needs")
+    parser.add_argument("--list", action="store_true", help="name the steps")
+    parser.add_argument("--jobs", type=int, default=max(2, os.cpu_count() or 2), metavar="N",
+                        help="steps at a time (default: one a core)")
+    options = parser.parse_args()
+    if options.list:
+        for step in STEPS:
+            print(f"{step.name:18} {step.purpose}")
+        return 0
+    only = QUICK if options.quick else options.only
+    steps = selected(only) if only else STEPS
+    counts = Runner(steps, BUILD / "check", options.jobs).run()
+    for reason in counts.reasons:
+        print(f"  note: {reason}")
+    print(counts)
+    return 1 if counts.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""What every file of the tree keeps to: licence line, no foreign names, no banned functions, no tabs."""
+
+import re
+import unittest
+
+from tree import ROOT, c_files, tree_files
+
+WITHOUT_LICENCE = {"LICENSE", ".gitignore", ".clang-format"}
+DATA = re.compile(r"\.(json|jsonl|md|svg|png|bin|hex|gz|zst|stream|golden)$|^tests/golden/")
+# Spelled in halves, so that this file does not find itself. The tree names no package mirror and nothing
+# of the machine it was written on.
+FORBIDDEN = ["deb.deb" + "ian.org", "snapshot.deb" + "ian.org", "/tmp" + "/wt", "/work" + "/"]
+BANNED_CALLS = re.compile(r"(?<![\w.>])(atoi|atol|sprintf|vsprintf|strcpy|strcat|gets|strtok)\s*\(")
+UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
+
+
+def read(path):
+    return (ROOT / path).read_text(errors="replace")
+
+
+def lines_matching(pattern, paths):
+    return [f"{path}:{number}: {line.strip()}" for path in paths
+            for number, line in enumerate(read(path).splitlines(), 1) if pattern.search(line)]
+
+
+class Sources(unittest.TestCase):
+    def test_licence_line_is_first(self):
+        bare = [path for path in tree_files()
+                if path not in WITHOUT_LICENCE and not DATA.search(path)
+                and "SPDX-License-Identifier: Apache-2.0" not in "\n".join(read(path).splitlines()[:4])]
+        self.assertEqual([], bare)
+
+    def test_no_foreign_names(self):
+        pattern = re.compile("|".join(map(re.escape, FORBIDDEN)))
+        self.assertEqual([], lines_matching(pattern, tree_files()))
+
+    def test_no_banned_calls(self):
+        self.assertEqual([], lines_matching(BANNED_CALLS, [path for path in c_files() if not path.startswith("tests/")]))
+
+    def test_nothing_unfinished(self):
+        self.assertEqual([], lines_matching(UNFINISHED, c_files()))
+
+    def test_no_tabs(self):
+        self.assertEqual([], lines_matching(re.compile(r"\t"), c_files()))
+
+
+unittest.main()
