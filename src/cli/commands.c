@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of verbs: name, one line, help, function. */
+#include "base/cleanup.h"
+#include "cli/cli.h"
+
+#define MACHINE_OPTIONS                                                                            \
+    "  --disk FILE[,readonly][,serial=TEXT]\n"                                                     \
+    "                   a raw image as the next virtio disk; may be repeated\n"                    \
+    "  --serial TARGET  where the serial port goes besides 'godwit console': stdio,\n"              \
+    "                   unix:PATH (somebody else listens there) or file:PATH\n"                    \
+    "  --detach         return when the machine is set up; it goes on in the background\n"
+
+const struct cli_command cli_commands[] = {
+    {"run", "start a machine",
+     "usage: godwit run --name NAME --kernel FILE [OPTIONS]\n\n"
+     "  --name NAME      letters, digits, '.', '_' and '-'\n"
+     "  --kernel FILE    a riscv64 Linux Image\n"
+     "  --firmware FILE  ELF or raw image that starts in M-mode at the start of RAM; OpenSBI\n"
+     "                   by default; enough alone for a bare program\n"
+     "  --initrd FILE    initial RAM disk\n"
+     "  --append TEXT    kernel command line\n"
+     "  --memory SIZE    RAM, for instance 512M (the default) or 2G\n"
+     "  --cpus N         harts, 1 (the default) to 8\n" MACHINE_OPTIONS
+     "  --clock SOURCE   host, or instructions: deterministic, one hart\n"
+     "  --seed N         of the guest's entropy with --clock instructions\n"
+     "  --paused         do not start the harts; QMP 'cont' does\n\n"
+     "In the foreground the terminal is the machine's console; Ctrl-] leaves it and the machine\n"
+     "goes on. Exit code 0: the guest powered off, or moved away.\n",
+     cmd_run},
+    {"receive", "wait for a machine that migrates here",
+     "usage: godwit receive --name NAME URI [OPTIONS]\n\n"
+     "The machine's description arrives with it; disks are given again, in the same order, or\n"
+     "found under their old path.\n\n"
+     "  --name NAME      its name on this host\n"
+     "  URI              tcp:HOST:PORT, unix:PATH, fd:N or exec:COMMAND\n" MACHINE_OPTIONS,
+     cmd_receive},
+    {"migrate", "move a machine to another process or host, live",
+     "usage: godwit migrate NAME URI [OPTIONS]\n\n"
+     "  --downtime-limit TIME   pause budget, 100ms by default; the guest is not paused for\n"
+     "                          longer, and not at all when that cannot be kept\n"
+     "  --deadline TIME         give up after this; none by default\n"
+     "  --max-bandwidth SIZE    bytes per second; unlimited by default\n"
+     "  --verify                compare a hash of all memory before the handoff\n"
+     "  --keep                  leave the empty source process standing afterwards\n"
+     "  --json                  no progress; one JSON object at the end\n\n"
+     "Ctrl-C cancels: the guest goes on here. Exit codes: 0 moved, 1 failed (the guest runs on\n"
+     "here), 5 cancelled, 6 undecided (the guest is paused here; the sentence says why).\n",
+     cmd_migrate},
+    {"list", "show the machines of this host",
+     "usage: godwit list [--json]\n", cmd_list},
+    {"status", "show one machine: state, ownership, migrations",
+     "usage: godwit status NAME [--json]\n\n"
+     "Answers for a machine whose process has ended as well, from what it left behind.\n",
+     cmd_status},
+    {"console", "attach to a machine's serial console",
+     "usage: godwit console NAME\n\n"
+     "Several viewers may be attached at once. What was printed before is shown first, also what\n"
+     "was printed on other hosts. Ctrl-] leaves.\n",
+     cmd_console},
+    {"stop", "shut a machine down or end it",
+     "usage: godwit stop NAME [--force] [--timeout TIME]\n\n"
+     "Presses the power button and waits (30s by default) for the guest to power off. --force\n"
+     "ends the process at once, as pulling the plug does.\n",
+     cmd_stop},
+    {"reclaim", "take back a guest whose new host is known to be dead",
+     "usage: godwit reclaim NAME --fenced\n\n"
+     "For a guest that was given away to a host from which nothing was heard again. --fenced is\n"
+     "your word that the other side cannot be running it: power cut, process killed. If it is,\n"
+     "two copies run and the disk is lost.\n",
+     cmd_reclaim},
+};
+
+const size_t cli_command_count = ARRAY_COUNT(cli_commands);

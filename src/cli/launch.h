@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Starting a godwit-vmm: its arguments, and the wait until it says that the machine is set up. */
+#ifndef CLI_LAUNCH_H
+#define CLI_LAUNCH_H
+
+#include <jansson.h>
+
+#include "cli/cli.h"
+
+enum { LAUNCH_MAX_ARGUMENTS = 96 };
+
+/* The argument list of a godwit-vmm being put together; strings are borrowed. */
+struct launch {
+    const char *arguments[LAUNCH_MAX_ARGUMENTS + 1];
+    size_t count;
+};
+
+/* Adds an option and its value (NULL: none). Too many are remembered and refused by launch_start(). */
+void launch_add(struct launch *launch, const char *option, const char *value);
+
+/*
+ * Starts the process in a session of its own (descriptors of fd: addresses are inherited) and waits for its ready line. *ret_ready is that line
+ * ({"ok": true, "pid": …, "uri": …}), *ret_pid the process, a child of ours. The error is the process's own.
+ */
+int launch_start(const struct cli *cli, struct launch *launch, pid_t *ret_pid, json_t **ret_ready,
+                 struct gw_error *error);
+
+/* Foreground: shows the console (or nothing) until the machine ends or the person leaves; an exit code. */
+int launch_attend(const struct cli *cli, const char *name, pid_t pid, bool show_console);
+
+#endif

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/machine.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+
+#define FAIL(code, number, ...) gw_error_set(error, GW_LAYER_CLI, code, number, __VA_ARGS__)
+
+enum { NAME_LIMIT = 64 };
+
+char *machine_path(const struct cli *cli, const char *name, const char *file)
+{
+    char *path = NULL;
+    int r = file ? asprintf(&path, "%s/%s/%s", cli->run_dir, name, file)
+                 : asprintf(&path, "%s/%s", cli->run_dir, name);
+    return r < 0 ? NULL : path;
+}
+
+static bool name_is_valid(const char *name)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    size_t length = strlen(name);
+    return length > 0 && length <= NAME_LIMIT && name[0] != '.' && name[0] != '-' &&
+           strspn(name, allowed) == length;
+}
+
+int machine_check(const struct cli *cli, const char *name, struct gw_error *error)
+{
+    if (!name_is_valid(name))
+        return FAIL(GW_CODE_INVALID, -EINVAL,
+                    "'%s' is no machine name: letters, digits, '.', '_' and '-', at most %d, the first "
+                    "a letter, a digit or '_'",
+                    name, NAME_LIMIT);
+    _cleanup_free_ char *directory = machine_path(cli, name, NULL);
+    struct stat found;
+    if (!directory || stat(directory, &found) < 0 || !S_ISDIR(found.st_mode))
+        return FAIL(GW_CODE_NOT_FOUND, -ENOENT,
+                    "there is no machine '%s' in %s; 'godwit list' shows those that there are", name,
+                    cli->run_dir);
+    return 0;
+}
+
+int machine_connect(const struct cli *cli, const char *name, struct qmp_client **ret_client,
+                    struct gw_error *error)
+{
+    int r = machine_check(cli, name, error);
+    if (r < 0)
+        return r;
+    _cleanup_free_ char *socket_path = machine_path(cli, name, "control");
+    r = qmp_client_open(socket_path, ret_client, error);
+    if (r == -ENOENT || r == -ECONNREFUSED) {
+        json_t *status = machine_file(cli, name, "status.json");
+        const char *words = json_string_value(json_object_get(status, "verdict"));
+        FAIL(GW_CODE_DISCONNECTED, r, "machine '%s' has no process (%s)", name,
+             words ? words : "it left no last status");
+        json_decref(status);
+    }
+    return r;
+}
+
+json_t *machine_file(const struct cli *cli, const char *name, const char *file)
+{
+    _cleanup_free_ char *path = machine_path(cli, name, file);
+    return path ? json_load_file(path, JSON_REJECT_DUPLICATES, NULL) : NULL;
+}
+
+static int is_machine(const struct dirent *entry)
+{
+    return name_is_valid(entry->d_name) && (entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN);
+}
+
+int machine_names(const struct cli *cli, char ***ret_names, size_t *ret_count, struct gw_error *error)
+{
+    struct dirent **entries = NULL;
+    int count = scandir(cli->run_dir, &entries, is_machine, alphasort);
+    if (count < 0 && errno != ENOENT)
+        return FAIL(gw_code_from_errno(errno), -errno, "cannot read the run directory %s: %s",
+                    cli->run_dir, strerror(errno));
+    if (count < 0)
+        count = 0;
+    char **names = calloc((size_t)count + 1, sizeof *names);
+    size_t used = 0;
+    for (int i = 0; i < count; i++) {
+        if (names && (names[used] = strdup(entries[i]->d_name)))
+            used++;
+        free(entries[i]);
+    }
+    free(entries);
+    if (!names)
+        return FAIL(GW_CODE_NO_RESOURCE, -ENOMEM, "out of memory");
+    *ret_names = names;
+    *ret_count = used;
+    return 0;
+}
+
+void machine_names_free(char **names, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        free(names[i]);
+    free(names);
+}

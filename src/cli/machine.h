@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A machine as this host's files show it: RUN-DIR/NAME with control, console, owner.json, status.json, flights/. */
+#ifndef CLI_MACHINE_H
+#define CLI_MACHINE_H
+
+#include <jansson.h>
+
+#include <godwit/error.h>
+#include "cli/cli.h"
+#include "cli/qmp-client.h"
+
+/* RUN-DIR/NAME, or RUN-DIR/NAME/FILE when `file` is not NULL. NULL without memory; the caller frees it. */
+char *machine_path(const struct cli *cli, const char *name, const char *file);
+
+/* 0, or an error that says what is wrong with the name, or NOT_FOUND when there is no such machine. */
+int machine_check(const struct cli *cli, const char *name, struct gw_error *error);
+
+/* The control socket of a machine that must exist. A machine whose process has ended gives
+ * DISCONNECTED and a sentence with its last words. */
+int machine_connect(const struct cli *cli, const char *name, struct qmp_client **ret_client,
+                    struct gw_error *error);
+
+/* All names, sorted; *ret_names is freed with machine_names_free(). A missing run directory has none. */
+int machine_names(const struct cli *cli, char ***ret_names, size_t *ret_count, struct gw_error *error);
+void machine_names_free(char **names, size_t count);
+
+/* NAME/FILE as a JSON object, or NULL (missing or damaged). The caller frees it. */
+json_t *machine_file(const struct cli *cli, const char *name, const char *file);
+
+#endif

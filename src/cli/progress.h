@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A migration as a person sees it: a live bar on a terminal, a line a round elsewhere, a summary at the end. */
+#ifndef CLI_PROGRESS_H
+#define CLI_PROGRESS_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+struct progress {
+    bool enabled, terminal, drawn;
+    json_int_t last_round;
+};
+
+void progress_init(struct progress *progress, bool enabled);
+void progress_show(struct progress *progress, const json_t *info); /* info: query-migrate */
+void progress_end(struct progress *progress);
+/* One paragraph on standard output about a completed migration. */
+void progress_summary(const json_t *info, const char *name, const char *uri);
+
+/* "12.3 MiB", "1.20 GB/s"-style numbers into `text`, at least 16 bytes; returns it. */
+const char *format_bytes(double bytes, char text[16]);
+
+#endif

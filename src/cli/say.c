@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "cli/cli.h"
+
+void cli_say(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("godwit: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+}
+
+int cli_fail(const struct gw_error *error)
+{
+    cli_say("%s", error->message);
+    if (error->code == GW_CODE_NOT_FOUND && error->layer == GW_LAYER_CLI)
+        return EXIT_NO_MACHINE;
+    if (error->code == GW_CODE_DISCONNECTED || error->code == GW_CODE_TIMEOUT)
+        return EXIT_NO_ANSWER;
+    return EXIT_FAILED;
+}
+
+int cli_usage(const char *verb, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("godwit: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fprintf(stderr, "; try 'godwit %s --help'\n", verb);
+    va_end(arguments);
+    return EXIT_USAGE;
+}

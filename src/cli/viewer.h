@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The terminal as a machine's console: raw mode, Ctrl-] leaves. */
+#ifndef CLI_VIEWER_H
+#define CLI_VIEWER_H
+
+#include "cli/cli.h"
+
+enum viewer_end {
+    VIEWER_LEFT,        /* Ctrl-] */
+    VIEWER_CLOSED,      /* the machine's process closed the console */
+    VIEWER_INTERRUPTED, /* SIGINT, SIGTERM or SIGHUP (with a raw terminal Ctrl-C goes to the guest) */
+};
+
+/* Connects to the machine's console and copies both ways until one of the ends. Standard input that ends
+ * only ends the input. `show_console` false: waits for the end without showing anything. */
+int viewer_run(const struct cli *cli, const char *name, bool show_console, enum viewer_end *ret_end,
+               struct gw_error *error);
+
+#endif
