@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 Builds what a guest boots from: Debian's kernel, an initramfs (busybox, modules, our init and test programs of
-tests/guest/) and an ext4 disk. The result is kept in the cache under a hash of everything that went in.
+tests/guest/linux/) and an ext4 disk. The result is kept in the cache under a hash of everything that went in.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from . import debian_guest
 from .cpio import Archive
 from .paths import FIRMWARE, GUEST_SOURCES, TREE, cache_dir
 
-COMPILE = ["riscv64-linux-gnu-gcc", "-O2", "-std=gnu17", "-static", "-pthread", "-Wall", "-Wextra",
+COMPILE = ["riscv64-linux-gnu-gcc", "-O2", "-std=gnu17", "-D_GNU_SOURCE", "-static", "-pthread", "-Wall", "-Wextra",
            "-Werror"]
 DISK_BYTES = 64 << 20
 DISK_FILES = 24

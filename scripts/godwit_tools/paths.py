@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 TREE = Path(__file__).resolve().parents[2]
-GUEST_SOURCES = TREE / "tests" / "guest"
+GUEST_SOURCES = TREE / "tests" / "guest" / "linux"
 FIRMWARE = Path("/usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin")
 
 
