@@ -27,7 +27,7 @@ MAY_SEE = {
 }
 # Layer of each public header. Programs that use only the library see all of them.
 PUBLIC = {"error.h": "base", "buf.h": "base", "state.h": "state", "memory.h": "memory",
-          "migrate.h": "migrate"}
+          "migrate.h": "migrate", "flight-log.h": "migrate"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 
 
