@@ -60,7 +60,8 @@ struct block_ops {
     int (*release)(struct block *block, struct gw_error *error);
     void (*submit)(struct block *block, struct block_request *request);
     void (*kick)(struct block *block);
-    unsigned (*reap)(struct block *block, bool wait);
+    /* The next request that has ended, `result` set, or NULL; `wait`: waits for one. */
+    struct block_request *(*take)(struct block *block, bool wait);
     int (*execute)(struct block *block, struct block_request *request);
     void (*free)(struct block *block);
 };
@@ -75,6 +76,7 @@ struct block {
     uint64_t bytes; /* size; known once acquired, or before that when it was expected */
     bool held;
     unsigned in_flight;
+    struct block_request *refused; /* submitted, but ended before they reached the back end */
     /* the loop's */
     sd_event_source *source;
     pthread_mutex_t *io_lock;
@@ -89,7 +91,9 @@ enum block_engine {
 struct block_file_config {
     const char *path; /* copied */
     bool read_only;
-    uint64_t expected_bytes; /* acquire refuses another size; 0: takes the size that it finds */
+    /* What the guest sees: acquire refuses a smaller disk, and of a larger one the rest is not used. 0: as large
+     * as it is found. */
+    uint64_t expected_bytes;
     enum block_engine engine;
 };
 
@@ -97,7 +101,7 @@ struct block_file_config {
  * had, -ENOMEM, -EMFILE. */
 int block_file_new(const struct block_file_config *config, struct block **ret_block,
                    struct gw_error *error);
-void block_free(struct block *block); /* drains, releases; NULL is fine */
+void block_free(struct block *block); /* releases; nothing may be in flight; NULL is fine */
 
 /* Puts completions onto `loop`, handled with `io_lock` held. Both outlive the block or block_detach(). */
 int block_attach(struct block *block, sd_event *loop, pthread_mutex_t *io_lock,
@@ -107,7 +111,7 @@ void block_detach(struct block *block);
 /*
  * Opens and locks: for one writer, or any number of readers. Each refusal is a sentence that names the file:
  * -ENOENT missing, -EISDIR, -EACCES no permission, -EROFS not writable, -EBUSY in use (by which process, where
- * that can be seen), -EINVAL size (not in sectors, empty, not the expected one). Idempotent.
+ * that can be seen), -EINVAL size (not in sectors, empty, too small) or kind of file. Idempotent.
  */
 int block_acquire(struct block *block, struct gw_error *error);
 
@@ -124,7 +128,8 @@ bool block_read_only(const struct block *block);
 void block_submit(struct block *block, struct block_request *request);
 void block_kick(struct block *block);
 
-/* Calls done() of what has completed; `wait`: waits for at least one if any is in flight. Returns how many. */
+/* Calls done() of what has completed, BLOCK_DEPTH requests at most; `wait`: waits for at least one if any is in
+ * flight. Returns how many. */
 unsigned block_reap(struct block *block, bool wait);
 void block_drain(struct block *block); /* returns with nothing in flight; done() must stop submitting */
 
