@@ -34,7 +34,7 @@ extern const struct gw_state_type virtio_blk_state_type;
  * On the caller's memory. `block` outlives the device and is used by nobody else; its size must be known
  * (block_bytes(): acquired, or expected) and is the guest's capacity from now on. `serial` (may be NULL) is
  * cut at 20 bytes. In host-clock mode the board attaches the block to its loop; in instruction-clock mode
- * requests are done in one go, VIRTIO_BLK_LATENCY_NS of guest time after the notification, and no loop is needed.
+ * requests are done in one go, VIRTIO_LATENCY_NS of guest time after the notification, and no loop is needed.
  * -ENOMEM, -EINVAL (size unknown).
  */
 int virtio_blk_init(struct virtio_blk *blk, const struct virtio_host *host, struct block *block,

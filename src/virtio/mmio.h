@@ -11,11 +11,16 @@ struct virtio_mmio;
 /* What a kind of device is. The functions get the device's struct, whose first member is the transport. */
 struct virtio_device_ops {
     uint32_t id;
-    /* Takes chains from queue `index`; `limit` bounds how many, true when there may be more. */
-    bool (*run_queue)(struct virtio_mmio *device, unsigned index, unsigned limit);
+    /* Where the next chain of queue `index` shall go, with segments and segments_max set, or NULL while the
+     * device has no room; it then calls virtio_mmio_run() when it has. */
+    struct virtio_chain *(*room)(struct virtio_mmio *device, unsigned index);
+    /* Does the chain that room() gave, now filled, or begins to do it. */
+    void (*handle)(struct virtio_mmio *device, unsigned index, struct virtio_chain *chain);
+    /* After some chains were handled. May be NULL. */
+    void (*handled)(struct virtio_mmio *device);
     /* Ends everything in flight without publishing it; the device is being reset. May be NULL. */
     void (*reset)(struct virtio_mmio *device);
-    /* Ends everything in flight and publishes it; takes nothing new. May be NULL. */
+    /* Ends everything in flight and publishes it. May be NULL. */
     void (*drain)(struct virtio_mmio *device);
 };
 
@@ -26,8 +31,13 @@ struct virtio_device_ops {
  */
 struct virtio_work {
     GW_SAVED(1) uint64_t deadline_ns; /* CLOCK_NEVER: nothing to do */
-    GW_HOST struct clock_timer timer;
+    GW_DERIVED(virtio_work_loaded) struct clock_timer timer;
 } GW_PART;
+
+int virtio_work_loaded(struct virtio_work *work, struct gw_error *error); /* arms the timer */
+
+/* From a notification to the work that it asks for, in instruction-clock mode. */
+#define VIRTIO_LATENCY_NS 50000u
 
 struct virtio_mmio {
     GW_SAVED(1) GW_MASK(0xcf) uint32_t status;
@@ -37,6 +47,7 @@ struct virtio_mmio {
     GW_SAVED(1) uint32_t queue_select;
     GW_SAVED(1) uint64_t driver_features;
     GW_SAVED(1) struct virtio_work work;
+    GW_DERIVED(virtio_mmio_loaded) uint64_t negotiated; /* driver_features once FEATURES_OK stands, else 0 */
     /* set once by virtio_mmio_init() */
     GW_HOST const struct virtio_device_ops *ops;
     GW_HOST struct virtio_host host;
@@ -46,8 +57,11 @@ struct virtio_mmio {
     GW_HOST struct virtio_queue *queues;
     GW_HOST unsigned queue_count;
     /* under the I/O lock */
-    GW_HOST bool stopped; /* between drain and resume: no queue is run */
+    GW_HOST bool stopped; /* host-clock mode, between drain and resume: no queue is run */
 } GW_PART;
+
+/* Refuses features that this device does not offer, as a machine of another release or other settings has. */
+int virtio_mmio_loaded(struct virtio_mmio *mmio, struct gw_error *error);
 
 /* The window of a device that is in no slot: there is a transport and nothing behind it (§4.2.3.1.1). The
  * object of its row is NULL. */
@@ -57,7 +71,8 @@ extern const struct device_ops virtio_mmio_empty_ops;
  * are called with the I/O lock held, as all others. */
 extern const struct device_ops virtio_mmio_ops;
 
-/* For devices. `queues` are initialised; `offered` gets VERSION_1, EVENT_IDX and INDIRECT_DESC added. */
+/* For devices. `queues` are initialised, with &mmio->negotiated; VERSION_1, EVENT_IDX and INDIRECT_DESC are offered
+ * besides `features`. */
 struct virtio_mmio_config {
     const struct virtio_device_ops *ops;
     uint64_t features;
@@ -72,13 +87,12 @@ void virtio_mmio_fini(struct virtio_mmio *mmio); /* disarms the timer */
 
 /* Whether the driver may be served: DRIVER_OK and not NEEDS_RESET. */
 bool virtio_mmio_live(const struct virtio_mmio *mmio);
-/* Interrupts the driver if it asks for that. */
+/* Publishes a chain. virtio_mmio_signal() then interrupts the driver if it asks for that; chains that handle()
+ * publishes before it returns are signalled together by the caller. */
+void virtio_mmio_push(struct virtio_mmio *mmio, struct virtio_queue *queue, uint16_t head,
+                      uint32_t written);
 void virtio_mmio_signal(struct virtio_mmio *mmio, struct virtio_queue *queue);
-/* The driver broke the rules: DEVICE_NEEDS_RESET and a configuration change interrupt (§2.1.2). */
-void virtio_mmio_break(struct virtio_mmio *mmio);
-/* Runs the queues as far as the budget goes. For devices that have room again. */
+/* Takes what is available. For devices that have room again. */
 void virtio_mmio_run(struct virtio_mmio *mmio);
-/* After loading: refuses features that are not offered, arms the timer, forgets host addresses. */
-int virtio_mmio_loaded(struct virtio_mmio *mmio, struct gw_error *error);
 
 #endif

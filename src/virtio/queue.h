@@ -27,10 +27,12 @@ struct virtio_queue {
     GW_HOST const uint64_t *features; /* the negotiated ones */
     GW_HOST uint16_t size_max;
     /* host addresses of the rings, found at first use after setting up or loading; NULL: not yet */
-    GW_HOST const uint8_t *descriptors;
+    GW_DERIVED(virtio_queue_loaded) const uint8_t *descriptors;
     GW_HOST uint8_t *available;
     GW_HOST uint8_t *used;
 } GW_PART;
+
+int virtio_queue_loaded(struct virtio_queue *queue, struct gw_error *error);
 
 /* One piece of guest memory. */
 struct virtio_segment {
@@ -52,7 +54,6 @@ struct virtio_chain {
 void virtio_queue_init(struct virtio_queue *queue, struct gw_memory *memory,
                        const uint64_t *features, uint16_t size_max);
 void virtio_queue_reset(struct virtio_queue *queue); /* as after power-on, size = size_max */
-void virtio_queue_forget(struct virtio_queue *queue); /* host addresses: after setting up or loading */
 
 /*
  * Takes the next available chain: 1, or 0 when there is none. A ring that breaks the rules gives a negative
@@ -62,7 +63,8 @@ void virtio_queue_forget(struct virtio_queue *queue); /* host addresses: after s
  */
 int virtio_queue_pop(struct virtio_queue *queue, struct virtio_chain *chain);
 
-/* Publishes a chain, `written` bytes of its writable part being filled and marked. */
+/* Publishes a chain, `written` bytes of its writable part being filled and marked. -EFAULT, -EINVAL as above when
+ * the rings were never reached, which a popped chain rules out. */
 int virtio_queue_push(struct virtio_queue *queue, uint16_t head, uint32_t written);
 
 /* Whether the driver wants an interrupt for what was pushed since the last call (§2.7.7, §2.7.10). */
@@ -72,7 +74,7 @@ bool virtio_queue_should_signal(struct virtio_queue *queue);
 bool virtio_queue_rearm(struct virtio_queue *queue);
 
 /*
- * Copies between a chain and memory of our own, whatever way the driver cut its segments (§2.6.4). `offset` counts
+ * Copies between a chain and memory of our own, whatever way the driver cut its segments (§2.7.4). `offset` counts
  * from the first readable (read) or writable (write) byte. False, and nothing is copied, when the chain is too
  * short. Writing marks the pages.
  */

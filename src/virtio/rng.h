@@ -9,6 +9,8 @@ struct virtio_rng {
     GW_SAVED(1) struct virtio_mmio transport; /* first: the object of virtio_mmio_ops */
     GW_SAVED(1) struct virtio_queue queue;
     GW_SAVED(1) uint64_t generator; /* splitmix64; used in instruction-clock mode only */
+    GW_HOST struct virtio_chain chain; /* the one at hand */
+    GW_HOST struct virtio_segment segments[64];
 } GW_DEVICE("virtio-rng", 1, 1);
 
 extern const struct gw_state_type virtio_rng_state_type;
