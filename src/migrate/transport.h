@@ -35,6 +35,10 @@ struct transport;
 int transport_connect(const struct gw_uri *uri, struct transport_wait wait,
                       struct transport **ret_transport, struct gw_error *error);
 
+/* A transport over a connected stream socket, which it takes over (only on success). `name` is for people. */
+int transport_from_socket(int fd, const char *name, int cancel_fd, struct transport **ret_transport,
+                          struct gw_error *error);
+
 struct transport_listener;
 
 /* Listens (tcp, unix, fd: a listening socket) or stands for the one connection there is (fd, exec). A stale
@@ -51,6 +55,10 @@ void transport_listener_free(struct transport_listener *listener); /* removes th
 
 /* Ends both directions at once; readers and writers in other threads return. Any thread. */
 void transport_shutdown(struct transport *transport);
+/* After the last write: tells the peer that no more comes, then throws away what still arrives until the peer
+ * closes too or the time is over. Closing with unread bytes would reset the connection, and a reset can
+ * overtake what was written last. */
+void transport_finish(struct transport *transport, int timeout_ms);
 /* Closes. A command gets two seconds to end by itself, then SIGTERM, then SIGKILL; it is always reaped. */
 void transport_free(struct transport *transport);
 
@@ -63,7 +71,8 @@ int transport_fd(const struct transport *transport);           /* non-blocking, 
 const char *transport_name(const struct transport *transport); /* of the peer, for people */
 uint64_t transport_bytes_read(const struct transport *transport);    /* any thread */
 uint64_t transport_bytes_written(const struct transport *transport); /* any thread */
-/* Bytes accepted by write but not yet acknowledged by the peer's host (TCP) or read by it (Unix). */
+/* Bytes accepted by write but not yet acknowledged by the peer's host (TCP) or read by the peer (others; then
+ * an upper bound). */
 uint64_t transport_bytes_in_flight(const struct transport *transport);
 
 /*
