@@ -46,7 +46,10 @@ def compile_all(run, build, *targets):
 
 
 def run_meson_tests(run, build, *selection):
+    (build / "meson-logs" / "testlog.json").unlink(missing_ok=True)
     run(["meson", "test", "-C", build, "--no-rebuild", "--print-errorlogs", *selection], check=False)
+    if not (build / "meson-logs" / "testlog.json").exists():
+        raise StepFailed("meson test ended without a log")
     return from_meson(build)
 
 

@@ -149,15 +149,13 @@ static int save_payload(struct saver *saver)
 static int append_header(struct saver *saver, uint32_t kind, uint32_t instance, uint32_t version,
                          size_t name_length)
 {
-    uint8_t *header = gw_buf_extend(saver->out, STATE_SECTION_BYTES);
-    if (!header)
-        return refuse_space(saver, -ENOMEM);
-    memset(header, 0, STATE_SECTION_BYTES);
+    uint8_t header[STATE_SECTION_BYTES] = {0};
     put_le32(header + STATE_AT_KIND, kind);
     put_le32(header + STATE_AT_INSTANCE, instance);
     put_le32(header + STATE_AT_VERSION, version);
     put_le32(header + STATE_AT_NAME_LENGTH, (uint32_t)name_length);
-    return 0;
+    int r = gw_buf_append(saver->out, header, sizeof header);
+    return r < 0 ? refuse_space(saver, r) : 0;
 }
 
 /* The section that began at `at` ends here: fills in what could not be known before. */

@@ -14,6 +14,7 @@ import argparse
 import os
 import sys
 
+sys.dont_write_bytecode = True  # a build leaves nothing in the source tree
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import emit  # noqa: E402
 import model  # noqa: E402
@@ -47,7 +48,6 @@ def write_depfile(path, output, headers):
 
 def main():
     arguments = parse_arguments()
-    sys.dont_write_bytecode = True
     try:
         header = parse.parse_header(arguments.header, arguments.include)
         devices = model.build(header)

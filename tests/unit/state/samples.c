@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "samples.h"
+#include "grow-3.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -12,14 +13,26 @@ int sample_queue_loaded(struct sample_queue *queue, struct gw_error *error)
     return 0;
 }
 
-/* The one combination that ranges cannot forbid. */
 int sample_loaded(struct sample *sample, struct gw_error *error)
 {
-    if (sample->mode == SAMPLE_OFF && sample->ranged == 9 && sample->u8 == 0xfe)
-        return gw_error_set(error, GW_LAYER_DEVICE, GW_CODE_CORRUPT, -EBADMSG,
-                            "it is off and runs at level 9");
+    if (sample->refuse)
+        return gw_error_set(error, GW_LAYER_DEVICE, GW_CODE_CORRUPT, -EDOM,
+                            "it was told to refuse");
     sample->times_loaded++;
     return 0;
+}
+
+int sample_count_totals(struct sample *sample, struct gw_error *error)
+{
+    sample->total_seen = 0;
+    for (unsigned i = 0; i < 3; i++)
+        sample->total_seen += sample->queues[i].total;
+    return 0;
+}
+
+void sample_settle(void *sample)
+{
+    ((struct sample *)sample)->refuse = false;
 }
 
 void sample_saving(struct sample *sample)
@@ -42,4 +55,14 @@ void sample_fini(struct sample *sample)
 {
     free(sample->log);
     sample->log = NULL;
+}
+
+bool grow_3_rare_needed(const struct grow_3 *grow)
+{
+    return grow->on;
+}
+
+bool grow_3_odd_needed(const struct grow_3 *grow)
+{
+    return grow->odd[0] || grow->odd[1] || grow->odd[2];
 }

@@ -25,7 +25,7 @@ struct sample_queue {
     GW_DERIVED(sample_queue_loaded) unsigned total;
 } GW_PART;
 
-/* Every kind of field. */
+/* Every kind of field and mark. */
 struct sample {
     GW_SAVED(1) uint8_t u8;
     GW_SAVED(1) uint16_t u16;
@@ -50,6 +50,8 @@ struct sample {
     GW_SAVED(1) GW_SAVING(sample_saving) uint64_t now_ns;
     GW_HOST uint64_t clock_ns;
     GW_DERIVED(sample_loaded) unsigned times_loaded;
+    GW_DERIVED(sample_count_totals) unsigned total_seen; /* of all queues */
+    GW_SAVED(1) bool refuse;                             /* makes sample_loaded() refuse */
     GW_SAVED(2) uint32_t added_in_2;
     GW_SAVED(1) GW_SUBSECTION("line-break") GW_MIN(5) uint32_t break_length;
     GW_SAVED(1) GW_SUBSECTION("line-break") bool breaking;
@@ -57,18 +59,13 @@ struct sample {
 } GW_DEVICE("sample", 2, 1);
 
 int sample_queue_loaded(struct sample_queue *queue, struct gw_error *error);
+int sample_count_totals(struct sample *sample, struct gw_error *error);
 int sample_loaded(struct sample *sample, struct gw_error *error);
 void sample_saving(struct sample *sample);
 bool sample_line_break_needed(const struct sample *sample);
 bool sample_tuning_needed(const struct sample *sample);
+void sample_settle(void *sample); /* a random one will not refuse */
 void sample_fini(struct sample *sample);
 extern const struct gw_state_type sample_state_type;
-
-/* The same device as its first release had it: no added_in_2, no subsections, a shorter queue part. */
-struct small {
-    GW_SAVED(1) uint32_t value;
-    GW_SAVED(1) GW_MAX(7) uint8_t limited;
-} GW_DEVICE("small", 1, 1);
-extern const struct gw_state_type small_state_type;
 
 #endif

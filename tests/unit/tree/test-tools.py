@@ -3,7 +3,9 @@
 """The scripts themselves: shell passes shellcheck, Python compiles, the small formats are right."""
 
 import io
+import random
 import shutil
+import struct
 import subprocess
 import sys
 import unittest
@@ -12,7 +14,10 @@ from tree import ROOT, tree_files
 
 sys.path.insert(0, str(ROOT / "scripts"))
 from godwit_tools.cpio import Archive  # noqa: E402
+from godwit_tools.console import counter_problems  # noqa: E402
 from godwit_tools.modules import load_order, module_name  # noqa: E402
+from godwit_tools.proxy import TO_SOURCE, Framer, flip_bit  # noqa: E402
+from godwit_tools.results import _count_program  # noqa: E402
 
 
 def scripts(interpreter):
@@ -61,6 +66,58 @@ class Modules(unittest.TestCase):
 
     def test_dashes_in_file_names_are_underscores_in_names(self):
         self.assertEqual("virtio_rng", module_name("drivers/virtio-rng.ko.xz"))
+
+
+class ProxyParts(unittest.TestCase):
+    STREAM = b"p" * 48 + struct.pack("<IIIIII", 0x01, 0, 16, 0, 0, 0) + b"o" * 16 + \
+        struct.pack("<IIIIII", 0x06, 0, 0, 1, 0, 0)
+
+    def test_records_are_found_however_the_stream_is_cut(self):
+        generator = random.Random(7)
+        for _ in range(50):
+            framer, out, begun, left = Framer(), b"", [], self.STREAM
+            while left:
+                cut = generator.randrange(1, 40)
+                for piece, begins, ends in framer.pieces(left[:cut]):
+                    out += piece
+                    begun += [framer.record] if begins else []
+                left = left[cut:]
+            self.assertEqual(["PREAMBLE", "OFFER", "END"], begun)
+            self.assertEqual(self.STREAM, out)
+            self.assertTrue(ends)
+
+    def test_one_bit_is_flipped_in_one_direction(self):
+        mangle = flip_bit(TO_SOURCE, 5)
+        self.assertEqual(b"ab\x10de", mangle(TO_SOURCE, 3, b"ab\0de"))
+        self.assertEqual(b"abcde", mangle("to destination", 3, b"abcde"))
+        self.assertEqual(b"abcde", mangle(TO_SOURCE, 6, b"abcde"))
+
+
+class Counting(unittest.TestCase):
+    def program(self, result, stdout="", stderr=""):
+        return _count_program({"name": "x", "result": result, "stdout": stdout, "stderr": stderr})
+
+    def test_cases_of_cmocka_are_counted(self):
+        text = "[==========] Running 3 test(s).\n[  PASSED  ] 2 test(s).\n[  FAILED  ] 1 test(s)\n"
+        self.assertEqual("2 passed, 1 failed, 0 skipped", str(self.program("FAIL", text)))
+
+    def test_cases_of_unittest_are_counted(self):
+        text = "Ran 5 tests in 0.1s\n\nFAILED (failures=1, skipped=1)\n"
+        self.assertEqual("3 passed, 1 failed, 1 skipped", str(self.program("FAIL", "", text)))
+
+    def test_a_program_that_tells_nothing_is_one(self):
+        self.assertEqual("1 passed, 0 failed, 0 skipped", str(self.program("OK", "hello")))
+        self.assertEqual("0 passed, 1 failed, 0 skipped", str(self.program("TIMEOUT")))
+
+    def test_a_crash_after_good_cases_is_a_failure(self):
+        text = "[==========] Running 2 test(s).\n[  PASSED  ] 2 test(s).\n"
+        self.assertEqual(1, self.program("ERROR", text).failed)
+
+    def test_a_counter_that_jumps_is_told(self):
+        self.assertEqual([], counter_problems([(0, 1, 0), (1, 2, 100)]))
+        self.assertEqual(["the counter went from 2 to 4"],
+                         counter_problems([(0, 1, 0), (1, 2, 100), (2, 4, 200)]))
+        self.assertEqual(["the counter went from 2 to 2"], counter_problems([(0, 2, 0), (1, 2, 0)]))
 
 
 unittest.main()

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real machines: godwit-vmm processes on pretended hosts, each host a run directory of its own."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import time
+
+from .paths import build_dir
+from .qmp import Qmp
+
+ENDED = ("completed", "failed", "cancelled")
+START_TIMEOUT_S = 60
+
+
+class MachineFailed(Exception):
+    """The process's own sentence."""
+
+
+class Host:
+    """One side of a migration."""
+
+    def __init__(self, run_dir):
+        self.run_dir = run_dir
+        run_dir.mkdir(parents=True, exist_ok=True)
+
+    def owner(self, name):
+        """The ownership record of a machine, {} if there is none."""
+        try:
+            return json.loads((self.run_dir / name / "owner.json").read_text())
+        except OSError:
+            return {}
+
+    def flights(self, name):
+        """The flight logs kept for a machine, oldest first."""
+        files = (self.run_dir / name / "flights").glob("*.json")
+        return [json.loads(p.read_text()) for p in sorted(files, key=lambda p: p.stat().st_mtime)]
+
+
+class Machine:
+    """One godwit-vmm process. Always close() it; with `with` that is done."""
+
+    def __init__(self, host, name, *options, pass_fds=(), program="godwit-vmm"):
+        self.host, self.name = host, name
+        self.qmp = None
+        self.uri = None
+        self.log = host.run_dir / f"{name}.stderr"
+        self._verdict = None
+        ready, ready_in_child = os.pipe()
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [build_dir() / program, "--name", name, "--run-dir", host.run_dir, "--ready-fd",
+                 str(ready_in_child), *map(str, options)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(ready_in_child, *pass_fds),
+                start_new_session=True)
+        os.close(ready_in_child)
+        try:
+            self._wait_ready(ready)
+            self.qmp = Qmp(host.run_dir / name / "control")
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            os.close(ready)
+
+    def _wait_ready(self, ready):
+        if not select.select([ready], [], [], START_TIMEOUT_S)[0]:
+            raise MachineFailed(f"{self.name} said nothing for {START_TIMEOUT_S} s")
+        line = os.read(ready, 65536)
+        if not line:
+            raise MachineFailed(f"{self.name} ended without a word; its log: {self.stderr()[-2000:]}")
+        answer = json.loads(line)
+        if not answer.get("ok"):
+            raise MachineFailed(answer["error"]["sentence"])
+        self.uri = answer.get("uri")
+
+    # What it says
+
+    def stderr(self):
+        return self.log.read_text(errors="replace")
+
+    def status(self):
+        return self.qmp("query-status")["status"]
+
+    def running(self):
+        return self.qmp("query-status")["running"]
+
+    def migration(self):
+        return self.qmp("query-migrate")
+
+    def memory_bytes(self):
+        """Resident memory of the process."""
+        with open(f"/proc/{self.process.pid}/statm") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+    def alive(self):
+        return self.process.poll() is None
+
+    # What it does
+
+    def set(self, **parameters):
+        self.qmp("migrate-set-parameters", **parameters)
+
+    def migrate(self, uri):
+        self.qmp("migrate", uri=uri)
+
+    def wait_migration(self, timeout_s=60, statuses=ENDED):
+        """query-migrate once its status is one of these."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            info = self.migration()
+            if info.get("status") in statuses:
+                return info
+            time.sleep(0.01)
+        raise TimeoutError(f"{self.name}: migration still {info.get('status')} after {timeout_s} s: {info}")
+
+    def wait_status(self, *statuses, timeout_s=15):
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            status = self.status()
+            if status in statuses:
+                return status
+            time.sleep(0.01)
+        raise TimeoutError(f"{self.name} is {status} after {timeout_s} s, not {' or '.join(statuses)}")
+
+    # How it ends
+
+    def wait_exit(self, timeout_s=15):
+        return self.process.wait(timeout_s)
+
+    def quit(self, timeout_s=15):
+        """Asks it to end; returns its exit status."""
+        try:
+            self.qmp("quit")
+        except (ConnectionError, BrokenPipeError):
+            pass
+        return self.wait_exit(timeout_s)
+
+    def kill(self):
+        """kill -9"""
+        if self.alive():
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def close(self):
+        if self.qmp:
+            self.qmp.close()
+        self.kill()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class Guest:
+    """A Linux guest that moves: its console stays the same, the machine under it changes."""
+
+    def __init__(self, directory, image, console, name="guest", memory="128M", cpus=1, disk=None,
+                 append="", options=()):
+        self.directory, self.image, self.console, self.name = directory, image, console, name
+        self.disk = disk
+        self.memory, self.cpus, self.append, self.options = memory, cpus, append, options
+        self.machine = None
+        self._hosts = 0
+
+    def new_host(self):
+        self._hosts += 1
+        return Host(self.directory / f"host{self._hosts}")
+
+    def _devices(self):
+        disks = ["--disk", self.disk] if self.disk else []
+        return ["--serial", self.console.serial, *disks]
+
+    def boot(self):
+        image = self.image
+        self.machine = Machine(
+            self.new_host(), self.name, "--kernel", image.kernel, "--initrd", image.initramfs,
+            "--append", f"console=ttyS0 quiet {self.append}", "--memory", self.memory, "--cpus", self.cpus,
+            *self._devices(), *self.options)
+        return self
+
+    def receiver(self, uri, host=None, pass_fds=()):
+        """A machine on another host that waits for this guest."""
+        return Machine(host or self.new_host(), self.name, "--incoming", uri, *self._devices(),
+                       pass_fds=pass_fds)
+
+    def arrived(self, machine):
+        """Makes this machine the guest's; the one that gave it away ends."""
+        old, self.machine = self.machine, machine
+        if old:
+            old.close()
+
+    def shell(self, command, pattern, timeout_s=60):
+        """Types a command at the guest's prompt and waits for a line of its output."""
+        since = self.console.position()
+        self.console.send(command + "\n")
+        return self.console.wait(pattern, timeout_s, since)
+
+    def close(self):
+        if self.machine:
+            self.machine.close()
+        self.console.close()

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "board/boot-images.h"
+#include "board/config.h"
+#include "board/riscv-virt.h"
+
+#define MEMORY_MIN_BYTES (UINT64_C(1) << 20)
+#define MEMORY_MAX_BYTES (UINT64_C(1) << 40)
+#define DISK_MAX_BYTES (UINT64_C(1) << 60)
+#define SERIAL_MAX 20
+
+static const char *const clock_names[] = {
+    [GW_CLOCK_HOST] = "host",
+    [GW_CLOCK_INSTRUCTIONS] = "instructions",
+};
+
+void board_config_fini(struct board_config *config)
+{
+    free(config->machine);
+    free(config->kernel);
+    free(config->firmware);
+    free(config->initrd);
+    free(config->append);
+    for (unsigned i = 0; i < BOARD_MAX_DISKS; i++) {
+        free(config->disks[i].path);
+        free(config->disks[i].serial);
+    }
+    *config = (struct board_config){0};
+}
+
+static bool copy_string(char **to, const char *from)
+{
+    *to = from ? strdup(from) : NULL;
+    return *to || !from;
+}
+
+int board_config_copy(const struct board_config *from, struct board_config *ret_to)
+{
+    struct board_config to = *from;
+    bool ok = copy_string(&to.machine, from->machine ? from->machine : RISCV_VIRT_NAME);
+    ok = copy_string(&to.kernel, from->kernel) && ok;
+    ok = copy_string(&to.firmware, from->firmware) && ok;
+    ok = copy_string(&to.initrd, from->initrd) && ok;
+    ok = copy_string(&to.append, from->append) && ok;
+    for (unsigned i = 0; i < BOARD_MAX_DISKS; i++) {
+        bool used = i < from->disk_count;
+        ok = copy_string(&to.disks[i].path, used ? from->disks[i].path : NULL) && ok;
+        ok = copy_string(&to.disks[i].serial, used ? from->disks[i].serial : NULL) && ok;
+    }
+    if (!ok) {
+        board_config_fini(&to);
+        return -ENOMEM;
+    }
+    *ret_to = to;
+    return 0;
+}
+
+static bool is_printable(const char *text)
+{
+    for (; *text; text++)
+        if (*text < 0x20 || *text > 0x7e)
+            return false;
+    return true;
+}
+
+static int refuse(struct gw_error *error, const char *sentence)
+{
+    return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, -EINVAL, "%s", sentence);
+}
+
+int board_config_check(const struct board_config *config, struct gw_error *error)
+{
+    if (config->machine && strcmp(config->machine, RISCV_VIRT_NAME) != 0)
+        return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_UNSUPPORTED, -EOPNOTSUPP,
+                            "this build has no machine '%.64s'; it has " RISCV_VIRT_NAME,
+                            config->machine);
+    if (config->memory_bytes < MEMORY_MIN_BYTES || config->memory_bytes > MEMORY_MAX_BYTES ||
+        config->memory_bytes % GW_PAGE_BYTES)
+        return refuse(error, "memory must be from 1M to 1T, in whole pages of 4 KiB");
+    if (config->cpus < 1 || config->cpus > BOARD_MAX_HARTS)
+        return refuse(error, RISCV_VIRT_NAME " has 1 to 8 CPUs");
+    if (config->clock != GW_CLOCK_HOST && config->clock != GW_CLOCK_INSTRUCTIONS)
+        return refuse(error, "the clock must be 'host' or 'instructions'");
+    if (config->clock == GW_CLOCK_INSTRUCTIONS && config->cpus != 1)
+        return refuse(error, "the instruction clock needs a machine with one CPU");
+    if (config->boot_bytes % GW_PAGE_BYTES || config->boot_bytes > BOOT_REGION_MAX_BYTES)
+        return refuse(error, "the boot region must be whole pages, at most 1 GiB");
+    if (config->disk_count > BOARD_MAX_DISKS)
+        return refuse(error, RISCV_VIRT_NAME " has room for 7 disks");
+    for (unsigned i = 0; i < config->disk_count; i++) {
+        const struct board_disk *disk = &config->disks[i];
+        if (disk->serial && (strlen(disk->serial) > SERIAL_MAX || !is_printable(disk->serial)))
+            return refuse(error, "a disk's serial has at most 20 characters, all printable ASCII");
+        if (disk->size_bytes % 512 || disk->size_bytes > DISK_MAX_BYTES)
+            return refuse(error, "a disk's size must be whole sectors of 512 bytes");
+    }
+    return 0;
+}
+
+/* ---- Writing a description ---- */
+
+static json_t *describe_disk(const struct board_disk *disk)
+{
+    json_t *json = json_pack("{s:I, s:b, s:s*}", "size", (json_int_t)disk->size_bytes, "read_only",
+                             disk->read_only, "serial", disk->serial);
+    json_t *hint = json && disk->path ? json_string(disk->path) : NULL; /* NULL: not UTF-8 */
+    if (hint)
+        json_object_set_new(json, "path_hint", hint);
+    return json;
+}
+
+json_t *board_config_describe(const struct board_config *config)
+{
+    json_t *disks = json_array();
+    for (unsigned i = 0; i < config->disk_count; i++)
+        if (json_array_append_new(disks, describe_disk(&config->disks[i])) < 0) {
+            json_decref(disks);
+            return NULL;
+        }
+    return json_pack("{s:s, s:I, s:I, s:s, s:I, s:o}", "machine",
+                     config->machine ? config->machine : RISCV_VIRT_NAME, "memory",
+                     (json_int_t)config->memory_bytes, "cpus", (json_int_t)config->cpus, "clock",
+                     clock_names[config->clock], "boot_bytes", (json_int_t)config->boot_bytes,
+                     "disks", disks);
+}
+
+/* ---- Reading one: a table of keys, each known key once, nothing else ---- */
+
+struct key {
+    const char *name;
+    json_type type;
+    bool required;
+    int (*take)(const json_t *value, void *to);
+};
+
+static int take_size(const json_t *value, void *to)
+{
+    json_int_t number = json_integer_value(value);
+    if (number < 0)
+        return -ERANGE;
+    *(uint64_t *)to = (uint64_t)number;
+    return 0;
+}
+
+static int take_text(const json_t *value, char **to)
+{
+    if (json_string_length(value) != strlen(json_string_value(value)) ||
+        json_string_length(value) > 4096)
+        return -ERANGE;
+    *to = strdup(json_string_value(value));
+    return *to ? 0 : -ENOMEM;
+}
+
+static int take_machine(const json_t *value, void *to)
+{
+    return take_text(value, &((struct board_config *)to)->machine);
+}
+
+static int take_memory(const json_t *value, void *to)
+{
+    return take_size(value, &((struct board_config *)to)->memory_bytes);
+}
+
+static int take_cpus(const json_t *value, void *to)
+{
+    json_int_t cpus = json_integer_value(value);
+    if (cpus < 1 || cpus > BOARD_MAX_HARTS)
+        return -ERANGE;
+    ((struct board_config *)to)->cpus = (unsigned)cpus;
+    return 0;
+}
+
+static int take_clock(const json_t *value, void *to)
+{
+    for (unsigned i = 0; i < ARRAY_COUNT(clock_names); i++)
+        if (strcmp(json_string_value(value), clock_names[i]) == 0) {
+            ((struct board_config *)to)->clock = (enum clock_mode)i;
+            return 0;
+        }
+    return -ERANGE;
+}
+
+static int take_boot_bytes(const json_t *value, void *to)
+{
+    return take_size(value, &((struct board_config *)to)->boot_bytes);
+}
+
+static int take_disk_size(const json_t *value, void *to)
+{
+    return take_size(value, &((struct board_disk *)to)->size_bytes);
+}
+
+static int take_read_only(const json_t *value, void *to)
+{
+    ((struct board_disk *)to)->read_only = json_is_true(value);
+    return 0;
+}
+
+static int take_serial(const json_t *value, void *to)
+{
+    return take_text(value, &((struct board_disk *)to)->serial);
+}
+
+/* Only the caller's policy may follow it: it names a file of this host by a peer's word. */
+static int ignore(const json_t *value, void *to)
+{
+    return 0;
+}
+
+static int take_disks(const json_t *value, void *to);
+
+static const struct key machine_keys[] = {
+    {"machine", JSON_STRING, true, take_machine},
+    {"memory", JSON_INTEGER, true, take_memory},
+    {"cpus", JSON_INTEGER, true, take_cpus},
+    {"clock", JSON_STRING, true, take_clock},
+    {"boot_bytes", JSON_INTEGER, true, take_boot_bytes},
+    {"disks", JSON_ARRAY, true, take_disks},
+};
+
+static const struct key disk_keys[] = {
+    {"size", JSON_INTEGER, true, take_disk_size},
+    {"read_only", JSON_TRUE, true, take_read_only}, /* JSON_TRUE stands for both booleans */
+    {"serial", JSON_STRING, false, take_serial},
+    {"path_hint", JSON_STRING, false, ignore},
+};
+
+/* Writes the name of the offending key to `bad` (64 bytes). */
+static int take_object(const json_t *object, const struct key *keys, size_t count, void *to,
+                       char *bad)
+{
+    size_t seen = 0;
+    bad[0] = 0;
+    if (!json_is_object(object))
+        return -EINVAL;
+    for (size_t i = 0; i < count; i++) {
+        const json_t *value = json_object_get(object, keys[i].name);
+        bool right_type = value && (json_typeof(value) == keys[i].type ||
+                                    (keys[i].type == JSON_TRUE && json_is_false(value)));
+        int r = 0;
+        if (value ? !right_type : keys[i].required)
+            r = -EINVAL;
+        else if (value)
+            r = keys[i].take(value, to);
+        if (r < 0) {
+            if (!bad[0])
+                snprintf(bad, 64, "%s", keys[i].name);
+            return r;
+        }
+        seen += value != NULL;
+    }
+    if (seen != json_object_size(object)) {
+        snprintf(bad, 64, "a key that this release does not know");
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int take_disks(const json_t *value, void *to)
+{
+    struct board_config *config = to;
+    char bad[64];
+    if (json_array_size(value) > BOARD_MAX_DISKS)
+        return -ERANGE;
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        config->disk_count++;
+        int r = take_object(json_array_get(value, i), disk_keys, ARRAY_COUNT(disk_keys),
+                            &config->disks[i], bad);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+int board_config_from_description(const json_t *description, struct board_config *ret_config,
+                                  struct gw_error *error)
+{
+    _cleanup_(board_config_fini) struct board_config config = {0};
+    char bad[64];
+    int r = take_object(description, machine_keys, ARRAY_COUNT(machine_keys), &config, bad);
+    if (r < 0)
+        return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, r,
+                            "the machine description is wrong or incomplete: %s",
+                            bad[0] ? bad : "not an object");
+    r = board_config_check(&config, error);
+    if (r < 0)
+        return r;
+    *ret_config = config;
+    config = (struct board_config){0};
+    return 0;
+}

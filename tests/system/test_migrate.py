@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A guest under load moves between real processes and notices nothing."""
+
+import os
+import socket
+import time
+
+import pytest
+
+
+def move(guest, uri, listen=None, verify=True, **receiver_options):
+    """Moves the guest to a new process and checks what both sides say about it."""
+    receiver = guest.receiver(listen or uri, **receiver_options)
+    source = guest.machine
+    source.set(x_godwit_verify_ram=verify)
+    source.migrate(receiver.uri if uri.startswith("tcp:") else uri)
+    info = source.wait_migration()
+    assert info["status"] == "completed", info.get("error-desc")
+    assert source.status() == "postmigrate"
+    assert receiver.wait_status("running") == "running"
+    assert receiver.wait_migration()["status"] == "completed"
+    guest.arrived(receiver)
+    return info
+
+
+@pytest.mark.sanitized
+@pytest.mark.parametrize("uri", ["tcp:127.0.0.1:0", "tcp:[::1]:0"], ids=["tcp4", "tcp6"])
+def test_over_tcp(guest, uri):
+    if "::1" in uri and not os.path.exists("/proc/net/if_inet6"):
+        pytest.skip("this machine has no IPv6")
+    move(guest, uri)
+
+
+def test_over_a_unix_socket(guest, tmp_path):
+    move(guest, f"unix:{tmp_path}/migrate")
+
+
+def test_over_a_passed_descriptor(guest):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        receiver = guest.receiver(f"fd:{theirs.fileno()}", pass_fds=(theirs.fileno(),))
+        source = guest.machine
+        source.set(x_godwit_verify_ram=True)
+        send_descriptor(source, ours, "stream")
+        source.migrate("fd:stream")
+        theirs.close()
+        info = source.wait_migration()
+        assert info["status"] == "completed", info.get("error-desc")
+        receiver.wait_status("running")
+        guest.arrived(receiver)
+
+
+def send_descriptor(machine, descriptor, name):
+    """getfd on a connection of its own would keep the descriptor for that client; so on the machine's."""
+    request = b'{"execute": "getfd", "arguments": {"fdname": "%s"}, "id": "getfd"}\n' % name.encode()
+    socket.send_fds(machine.qmp._socket, [request], [descriptor.fileno()])
+    deadline = time.monotonic() + 5
+    while "getfd" not in machine.qmp._replies:
+        assert time.monotonic() < deadline, "getfd was not answered"
+        time.sleep(0.01)
+    assert "return" in machine.qmp._replies.pop("getfd")
+
+
+def test_over_a_command(guest, tmp_path):
+    receiver = guest.receiver(f"unix:{tmp_path}/migrate")
+    source = guest.machine
+    source.set(x_godwit_verify_ram=True)
+    relay = tmp_path / "relay.py"
+    relay.write_text(RELAY)
+    source.migrate(f"exec:/usr/bin/python3 {relay} {tmp_path}/migrate")
+    info = source.wait_migration()
+    assert info["status"] == "completed", info.get("error-desc")
+    receiver.wait_status("running")
+    guest.arrived(receiver)
+
+
+RELAY = """
+import socket, sys, threading
+link = socket.socket(socket.AF_UNIX)
+link.connect(sys.argv[1])
+def up():
+    while data := sys.stdin.buffer.raw.read(65536):
+        link.sendall(data)
+    link.shutdown(socket.SHUT_WR)
+threading.Thread(target=up, daemon=True).start()
+while data := link.recv(65536):
+    sys.stdout.buffer.raw.write(data)
+"""
+
+
+def test_with_four_harts(boot):
+    guest = boot(cpus=4, append="godwit.memory=32 godwit.rate=8")
+    guest.console.wait(r"memory: \d+ visits", 120)
+    for _ in range(3):
+        move(guest, "tcp:127.0.0.1:0")
+        guest.console.wait_count()
+    guest.shell("finish", "godwit: finished", 60)
+    assert guest.console.bad_lines() == []
+
+
+@pytest.mark.sanitized
+def test_there_and_back_and_the_guest_checks_all_of_its_memory_and_disk(boot):
+    guest = boot(append="godwit.memory=48 godwit.rate=16")
+    guest.console.wait(r"memory: \d+ visits", 240)
+    guest.console.wait(r"disk: \d+ visits", 240)
+    for _ in range(4):
+        move(guest, "tcp:127.0.0.1:0")
+        guest.console.wait_count(5)
+    since = guest.console.position()
+    guest.shell("finish", "godwit: finished", 240)
+    guest.console.wait("memory: swept .*all good", 5, since)
+    guest.console.wait("disk: swept .*all good", 5, since)
+    assert guest.console.bad_lines() == []
+
+
+def test_the_pause_keeps_the_budget(guest):
+    guest.machine.set(downtime_limit=200)
+    info = move(guest, "tcp:127.0.0.1:0", verify=False)
+    assert 0 < info["x-godwit"]["pause-us"] <= 200_000
+    parts = info["x-godwit"]["pause"]
+    assert set(parts) >= {"stop", "ram", "save", "send", "load", "ready", "commit", "start"}
+
+
+def test_the_silence_of_the_counter_fits_the_pause(guest):
+    since = guest.console.position()
+    info = move(guest, "tcp:127.0.0.1:0", verify=False)
+    guest.console.wait_count()
+    counts = guest.console.counts(since)
+    silence = max(b[0] - a[0] for a, b in zip(counts, counts[1:]))
+    assert silence < 0.1 + info["x-godwit"]["pause-us"] / 1e6 + 0.5
+
+
+def test_a_stopped_guest_arrives_stopped(guest):
+    guest.machine.qmp("stop")
+    receiver = guest.receiver("tcp:127.0.0.1:0")
+    guest.machine.migrate(receiver.uri)
+    assert guest.machine.wait_migration()["status"] == "completed"
+    receiver.wait_status("paused")
+    guest.arrived(receiver)
+    receiver.qmp("cont")
+
+
+def test_the_bandwidth_limit_is_kept(boot):
+    """Measured in the middle of the transfer of random pages, when the limit alone decides."""
+    limit = 10_000_000
+    guest = boot(append="godwit.memory=96 godwit.rate=-", disk=False, memory="256M")
+    guest.console.wait(r"memory: \d+ visits", 120)
+    receiver = guest.receiver("tcp:127.0.0.1:0")
+    source = guest.machine
+    source.set(max_bandwidth=limit, downtime_limit=50)
+    source.migrate(receiver.uri)
+    source.wait_migration(statuses=("active",))
+    time.sleep(1)
+    began, before = time.monotonic(), source.migration()["x-godwit"]["bytes-sent"]
+    time.sleep(4)
+    ended, after = time.monotonic(), source.migration()["x-godwit"]["bytes-sent"]
+    assert source.migration()["status"] == "active"
+    measured = (after - before) / (ended - began)
+    assert abs(measured - limit) <= limit * 0.1, f"{measured:.0f} bytes/s under a limit of {limit}"
+    source.set(max_bandwidth=0)
+    assert source.wait_migration()["status"] == "completed"
+    guest.arrived(receiver)
+    guest.console.wait_count()
+
+
+def test_every_flight_is_logged_on_both_sides_and_earlier_ones_come_along(boot):
+    guest = boot(append="godwit.memory=0", disk=False)
+    sessions = []
+    for _ in range(3):
+        source_host = guest.machine.host
+        info = move(guest, "tcp:127.0.0.1:0")
+        sessions.append(info["x-godwit"]["session"])
+        names = {p.stem for p in (source_host.run_dir / guest.name / "flights").glob("*.json")}
+        assert sessions[-1] in names
+    host = guest.machine.host
+    names = {p.stem for p in (host.run_dir / guest.name / "flights").glob("*.json")}
+    assert set(sessions) <= names
+
+
+def test_a_guest_that_was_given_away_is_not_run_again(guest):
+    receiver = guest.receiver("tcp:127.0.0.1:0")
+    source = guest.machine
+    source.migrate(receiver.uri)
+    assert source.wait_migration()["status"] == "completed"
+    receiver.wait_status("running")
+    with pytest.raises(Exception, match="."):
+        source.qmp("cont")
+    assert not source.running()
+    guest.arrived(receiver)
+
+
