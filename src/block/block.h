@@ -39,6 +39,7 @@ struct block_request {
     /* set by the submitter, unchanged until done */
     enum block_kind kind;
     bool may_unmap;        /* BLOCK_ZERO: may give the space back */
+    bool durable;          /* BLOCK_WRITE: done only when it is on stable storage */
     uint64_t offset_bytes; /* whole sectors, inside the disk; neither for BLOCK_FLUSH */
     uint64_t bytes;        /* for READ and WRITE the sum of `iov` */
     struct iovec *iov;     /* READ, WRITE; the array is the engine's to change */

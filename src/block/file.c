@@ -45,7 +45,8 @@ static int execute_transfer(int fd, struct block_request *request)
         off_t at = (off_t)(request->offset_bytes + request->progress_bytes);
         ssize_t n = request->kind == BLOCK_READ
                         ? preadv(fd, request->iov, (int)request->iov_count, at)
-                        : pwritev(fd, request->iov, (int)request->iov_count, at);
+                        : pwritev2(fd, request->iov, (int)request->iov_count, at,
+                                   request->durable ? RWF_DSYNC : 0);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)

@@ -56,7 +56,8 @@ static void prepare(struct io_uring_sqe *sqe, int fd, const struct block_request
         io_uring_prep_readv(sqe, fd, request->iov, request->iov_count, offset);
         break;
     case BLOCK_WRITE:
-        io_uring_prep_writev(sqe, fd, request->iov, request->iov_count, offset);
+        io_uring_prep_writev2(sqe, fd, request->iov, request->iov_count, offset,
+                              request->durable ? RWF_DSYNC : 0);
         break;
     case BLOCK_FLUSH:
         io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);

@@ -8,10 +8,9 @@
 
 #define VIRTIO_BLK_SERIAL_BYTES 20
 
-struct virtio_blk_request;
+#define VIRTIO_BLK_CONFIG_BYTES 60 /* struct virtio_blk_config of §5.2.4, up to write zeroes */
 
-/* struct virtio_blk_config, §5.2.4, byte by byte. */
-#define VIRTIO_BLK_CONFIG_BYTES 60
+struct virtio_blk_request;
 
 struct virtio_blk {
     GW_SAVED(1) struct virtio_mmio transport; /* first: the object of virtio_mmio_ops */
@@ -24,7 +23,6 @@ struct virtio_blk {
     GW_HOST struct virtio_blk_request *requests;   /* owned, BLOCK_DEPTH */
     /* under the I/O lock */
     GW_HOST struct virtio_blk_request *idle; /* free list through requests[] */
-    GW_HOST unsigned in_flight;
     GW_HOST bool discarding; /* a reset is under way: results are dropped */
 } GW_DEVICE("virtio-blk", 1, 1);
 
@@ -39,6 +37,7 @@ extern const struct gw_state_type virtio_blk_state_type;
  */
 int virtio_blk_init(struct virtio_blk *blk, const struct virtio_host *host, struct block *block,
                     const char *serial, struct gw_error *error);
-void virtio_blk_fini(struct virtio_blk *blk); /* the block stays; nothing may be in flight any more */
+/* The block stays; nothing may be in flight any more. A device that is all zeroes is fine. */
+void virtio_blk_fini(struct virtio_blk *blk);
 
 #endif

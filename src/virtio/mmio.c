@@ -80,7 +80,7 @@ static void raise_interrupt(struct virtio_mmio *mmio, uint32_t bits)
     update_interrupt(mmio);
 }
 
-static void break_device(struct virtio_mmio *mmio)
+void virtio_mmio_break(struct virtio_mmio *mmio)
 {
     mmio->status |= VIRTIO_NEEDS_RESET;
     if (mmio->status & VIRTIO_DRIVER_OK)
@@ -91,7 +91,7 @@ void virtio_mmio_push(struct virtio_mmio *mmio, struct virtio_queue *queue, uint
                       uint32_t written)
 {
     if (virtio_mmio_live(mmio) && virtio_queue_push(queue, head, written) < 0)
-        break_device(mmio);
+        virtio_mmio_break(mmio);
 }
 
 void virtio_mmio_signal(struct virtio_mmio *mmio, struct virtio_queue *queue)
@@ -124,7 +124,7 @@ static bool take_chains(struct virtio_mmio *mmio, unsigned index, unsigned limit
             return false;
         int r = virtio_queue_pop(queue, chain);
         if (r < 0) {
-            break_device(mmio);
+            virtio_mmio_break(mmio);
             return false;
         }
         if (r > 0) {

@@ -92,6 +92,8 @@ bool virtio_mmio_live(const struct virtio_mmio *mmio);
 void virtio_mmio_push(struct virtio_mmio *mmio, struct virtio_queue *queue, uint16_t head,
                       uint32_t written);
 void virtio_mmio_signal(struct virtio_mmio *mmio, struct virtio_queue *queue);
+/* The driver broke the rules: DEVICE_NEEDS_RESET and a configuration change interrupt (§2.1.2). */
+void virtio_mmio_break(struct virtio_mmio *mmio);
 /* Takes what is available. For devices that have room again. */
 void virtio_mmio_run(struct virtio_mmio *mmio);
 
