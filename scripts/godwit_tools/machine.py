@@ -51,7 +51,8 @@ class Machine:
         ready, ready_in_child = os.pipe()
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [build_dir() / program, "--name", name, "--run-dir", host.run_dir, "--ready-fd",
+                # setpriv: no machine outlives whoever started it, however that one ended.
+                ["setpriv", "--pdeathsig", "KILL", build_dir() / program, "--name", name, "--run-dir", host.run_dir, "--ready-fd",
                  str(ready_in_child), *map(str, options)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(ready_in_child, *pass_fds),
                 start_new_session=True)

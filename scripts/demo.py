@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Boots Debian's riscv64 kernel on the software CPU with 512 MiB and an ext4 disk, gives it work (a counter, a memory
+writer, a disk worker, checksums over files), and moves it there and back twice between two machine processes while
+it works. Then it asks the guest and both hosts what happened.
+"""
+
+import argparse
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from check import build_gcc
+from godwit_tools.console import Console, counter_problems
+from godwit_tools.foreign_apt import FetchError
+from godwit_tools.guest_image import prepare
+from godwit_tools.machine import Guest, Host, Machine, MachineFailed
+from godwit_tools.paths import TREE, build_dir
+from godwit_tools.qmp import QmpError
+from godwit_tools.steps import Commands, Step, StepFailed
+from godwit_tools.terminal import Terminal, bar
+
+ROUTE = ["west", "east", "west", "east", "west"]
+NAME = "demo"
+MEMORY = "512M"
+WORK_BEFORE_S = 2
+WORK_BETWEEN_S = 1.5
+PARTS = ["stop", "ram", "save", "send", "load", "verify", "ready", "commit", "start"]
+STRIP_CELL_S, STRIP_CELLS = 0.05, 48
+FINAL_CHECKS = {
+    "memory": r"memory: swept (\d+) pages, all good",
+    "disk": r"disk: swept (\d+) pages, all good",
+    "files": r"files: unmounted cleanly",
+}
+
+
+class DemoFailed(Exception):
+    """One sentence for the user."""
+
+
+def prepare_everything(terminal):
+    """The programs and the guest's image, each made only when missing."""
+    began = time.monotonic()
+    directory = TREE / "build" / "check"
+    directory.mkdir(parents=True, exist_ok=True)
+    commands = Commands(Step("demo-build", build_gcc, 900, ""), directory, set())
+    terminal.progress("build", "meson and ninja …")
+    try:
+        build_gcc(commands)
+    except StepFailed as error:
+        raise DemoFailed(f"the build failed: {error}; {commands.log} tells more") from None
+    terminal.row("build", f"build/godwit and build/godwit-vmm, {time.monotonic() - began:.1f} s")
+    began = time.monotonic()
+    image = prepare(lambda sentence: terminal.row("guest", sentence))
+    terminal.row("guest", f"Debian's riscv64 kernel {image.version} from the cache, "
+                          f"{time.monotonic() - began:.1f} s")
+    return image
+
+
+class Flight:
+    """One migration, as both ends and the console saw it."""
+
+    def __init__(self, number, origin, target, info, gap_ms, ticks, handoff):
+        self.number, self.origin, self.target = number, origin, target
+        self.info, self.gap_ms, self.ticks, self.handoff = info, gap_ms, ticks, handoff
+        self.pause_ms = info["x-godwit"]["pause-us"] / 1000
+        self.bytes = info["x-godwit"]["bytes-sent"]
+        self.session = info["x-godwit"]["session"]
+        self.seconds = info["total-time"] / 1000
+
+
+class Demo:
+    def __init__(self, terminal, directory, image):
+        self.terminal, self.directory = terminal, directory
+        self.disk = directory / "disk.ext4"
+        shutil.copy(image.disk, self.disk)
+        self.console = Console(directory / "console")
+        self.hosts = {name: Host(directory / name) for name in set(ROUTE)}
+        self.guest = Guest(directory, image, self.console, name=NAME, memory=MEMORY, disk=self.disk)
+        self.image = image
+        self.flights = []
+
+    # The guest's life
+
+    def boot(self):
+        began = time.monotonic()
+        self.guest.machine = Machine(
+            self.hosts[ROUTE[0]], NAME, "--kernel", self.image.kernel, "--initrd", self.image.initramfs,
+            "--append", "console=ttyS0 quiet godwit.run=demo", "--memory", MEMORY,
+            "--disk", self.disk, "--serial", self.console.serial)
+        self._follow("booting", "godwit: user space", 120)
+        self.terminal.row("booted", f"{MEMORY}, one hart, virtio disk and rng: first user-space line after "
+                                    f"{time.monotonic() - began:.1f} s")
+        for sign in (r"memory: \d+ visits", r"files: round \d+", r"disk: \d+ visits"):
+            self._follow("starting", sign, 180)
+        self.terminal.row("working", "counter every 100 ms · memory writer · disk worker · "
+                                     "SHA-256 over 24 files on ext4")
+        time.sleep(WORK_BEFORE_S)
+
+    def _follow(self, label, pattern, timeout_s):
+        """Waits for a line and shows the console meanwhile."""
+        deadline, since = time.monotonic() + timeout_s, 0
+        while time.monotonic() < deadline:
+            try:
+                return self.console.wait(pattern, 0.2, since)
+            except TimeoutError:
+                since = max(0, self.console.position() - 1)
+                if self.console.lines:
+                    self.terminal.progress(label, self.console.lines[-1].text)
+                if not self.guest.machine.alive():
+                    break
+        raise DemoFailed(f"the guest did not show '{pattern}' on its console; it ended with:\n"
+                         f"{self.console.tail()}")
+
+    def fly(self, number):
+        origin, target = ROUTE[number - 1], ROUTE[number]
+        source = self.guest.machine
+        since = self.console.position()
+        receiver = self.guest.receiver("tcp:127.0.0.1:0", host=self.hosts[target])
+        try:
+            source.migrate(receiver.uri)
+            self._watch(number, source)
+            info = source.migration()
+            if info["status"] != "completed":
+                raise DemoFailed(f"flight {number} did not arrive: {info.get('error-desc')}")
+            receiver.wait_status("running")
+            handoff = time.monotonic()
+            source.quit()
+        except BaseException:
+            receiver.close()
+            raise
+        self.guest.arrived(receiver)
+        self.console.wait_count(5)
+        time.sleep(WORK_BETWEEN_S)
+        ticks = [arrived for arrived, _, _ in self.console.counts(since)]
+        gap = max((b - a, b) for a, b in zip(ticks, ticks[1:]))
+        flight = Flight(number, origin, target, info, gap[0] * 1000, ticks, gap[1] or handoff)
+        self.flights.append(flight)
+        self.terminal.row(f"flight {number}", (
+            f"{origin} → {target}   {flight.seconds:6.2f} s   {flight.bytes / 1e6:7.1f} MB   "
+            f"{info['ram']['dirty-sync-count']:2} rounds   pause {flight.pause_ms:6.1f} ms   "
+            f"counter silent {flight.gap_ms:4.0f} ms"))
+
+    def _watch(self, number, source, timeout_s=120):
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            info = source.migration()
+            if info.get("status") in ("completed", "failed", "cancelled"):
+                return
+            ram = info.get("ram", {})
+            total = ram.get("total") or 1
+            done = 1 - ram.get("remaining", total) / total
+            self.terminal.progress(f"flight {number}", (
+                f"{bar(done, 24)} round {info.get('x-godwit', {}).get('round', 0)}  "
+                f"{ram.get('remaining', 0) / 1e6:.0f} MB left  "
+                f"{info.get('x-godwit', {}).get('bandwidth', 0) / 1e6:.0f} MB/s"))
+            time.sleep(0.02)
+        raise DemoFailed(f"flight {number} was still under way after {timeout_s} s: {info}")
+
+    def finish(self):
+        """The guest verifies all it has and ends its work; what of that it told."""
+        since = self.console.position()
+        self.console.send("finish\n")
+        self._follow("checking", "godwit: finished", 120)
+        text = [line.text for line in self.console.lines[since:]]
+        return {name: any(re.search(pattern, line) for line in text)
+                for name, pattern in FINAL_CHECKS.items()}
+
+    def explain(self):
+        """The last flight in sentences, as the command line tells it."""
+        run = subprocess.run(
+            [build_dir() / "godwit", "--run-dir", self.hosts[ROUTE[-1]].run_dir, "explain", NAME,
+             self.flights[-1].session], capture_output=True, text=True, timeout=20)
+        return run.stdout if run.returncode == 0 else f"(godwit explain: {run.stderr.strip()})\n"
+
+    def close(self):
+        self.guest.close()
+
+
+def strip(flight):
+    """The console around the handoff: a tick for each line of the counter, the silence between."""
+    start = flight.handoff - STRIP_CELL_S * STRIP_CELLS / 2
+    cells = ["·"] * STRIP_CELLS
+    silent_from = int((flight.handoff - flight.gap_ms / 1000 - start) / STRIP_CELL_S) + 1
+    for index in range(max(silent_from, 0), STRIP_CELLS // 2):
+        cells[index] = "░"
+    for arrived in flight.ticks:
+        index = int((arrived - start) / STRIP_CELL_S)
+        if 0 <= index < STRIP_CELLS:
+            cells[index] = "╷"
+    return "".join(cells)
+
+
+def show_results(terminal, demo, counts, checks):
+    terminal.title("The counter, as the console showed it")
+    problems = counter_problems(counts)
+    verdict = terminal.paint("red", "; ".join(problems)) if problems else \
+        terminal.paint("green", "no number is missing, none came twice")
+    terminal.row("numbers", f"{counts[0][1]} to {counts[-1][1]}: {verdict}")
+    for flight in demo.flights:
+        terminal.row(f"flight {flight.number}", f"{strip(flight)}  {flight.gap_ms:4.0f} ms")
+    terminal.row("", terminal.paint("dim", f"each cell {STRIP_CELL_S * 1000:.0f} ms, ╷ a line, ░ the longest silence"))
+    terminal.title("The pause, by parts (milliseconds)")
+    shown = [part for part in PARTS
+             if any(f.info["x-godwit"]["pause"].get(part) for f in demo.flights)]
+    terminal.row("", "".join(f"{part:>8}" for part in shown) + "   total")
+    longest = max(f.pause_ms for f in demo.flights) or 1
+    for flight in demo.flights:
+        parts = flight.info["x-godwit"]["pause"]
+        terminal.row(f"flight {flight.number}", "".join(f"{parts.get(p, 0) / 1000:8.2f}" for p in shown)
+                     + f"{flight.pause_ms:8.2f}  {terminal.paint('cyan', bar(flight.pause_ms / longest, 20))}")
+    terminal.title("The guest's own check")
+    for name, good in checks.items():
+        terminal.row(name, terminal.paint("green", "good") if good else terminal.paint("red", "did not say so"))
+    for line in demo.console.bad_lines():
+        terminal.row("", terminal.paint("red", line))
+    terminal.title("The last flight, as its log tells it")
+    terminal.say(demo.explain().rstrip("\n"))
+
+
+def summary(demo, counts, checks):
+    errors = demo.console.bad_lines()
+    flights = demo.flights
+    ok = len(flights) == len(ROUTE) - 1 and not counter_problems(counts) and not errors and \
+        all(checks.values())
+    return {
+        "ok": ok, "migrations": len(flights),
+        "pause_ms": [round(f.pause_ms, 3) for f in flights],
+        "gap_ms": [round(f.gap_ms, 1) for f in flights],
+        "bytes": sum(f.bytes for f in flights),
+        "seconds": round(sum(f.seconds for f in flights), 3),
+        "guest_errors": len(errors),
+        "counter": {"first": counts[0][1], "last": counts[-1][1], "problems": counter_problems(counts)},
+        "checks": checks,
+    }
+
+
+def run(options, terminal, directory):
+    terminal.title("Preparing")
+    image = prepare_everything(terminal)
+    terminal.title("A guest at work, moved between two machine processes")
+    demo = Demo(terminal, directory, image)
+    try:
+        demo.boot()
+        for number in range(1, len(ROUTE)):
+            demo.fly(number)
+        checks = demo.finish()
+        counts = demo.console.counts()
+        show_results(terminal, demo, counts, checks)
+        result = summary(demo, counts, checks)
+        terminal.say()
+        terminal.say(terminal.paint("green", "All arrived, nothing lost.") if result["ok"]
+                     else terminal.paint("red", "Something went wrong, see above."))
+        if options.keep:
+            keep(terminal, demo, directory)
+        return result
+    finally:
+        demo.close()
+
+
+def keep(terminal, demo, directory):
+    terminal.say()
+    terminal.say(f"The guest goes on until Ctrl-C. Its console, in another terminal:\n"
+                 f"  {build_dir()}/godwit --run-dir {demo.hosts[ROUTE[-1]].run_dir} console {NAME}\n"
+                 f"Flight logs: {directory}/*/{NAME}/flights/")
+    try:
+        demo.guest.machine.process.wait()
+    except KeyboardInterrupt:
+        terminal.say()
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="demo", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    parser.add_argument("--keep", action="store_true", help="leave the guest running until Ctrl-C")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    terminal = Terminal()
+    result = {"ok": False, "migrations": 0, "pause_ms": [], "gap_ms": [], "bytes": 0, "seconds": 0,
+              "guest_errors": 0}
+    directory = Path(tempfile.mkdtemp(prefix="godwit-demo-"))
+    try:
+        result = run(options, terminal, directory)
+    except (DemoFailed, MachineFailed, FetchError, QmpError, TimeoutError, ConnectionError) as error:
+        result["error"] = str(error)
+        terminal.say()
+        terminal.say(terminal.paint("red", f"demo: {error}"))
+    except KeyboardInterrupt:
+        terminal.say()
+        terminal.say("demo: interrupted, everything is stopped and removed")
+        return 130
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    if options.json:
+        print(json.dumps(result), flush=True)
+    return 0 if result["ok"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
