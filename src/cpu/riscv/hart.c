@@ -69,6 +69,7 @@ void rv_context_update(struct rv_hart *hart)
 
 void rv_flush_all(struct rv_hart *hart)
 {
+    hart->state.x[0] = 0;
     hart->region = NULL;
     rv_pmp_update(hart);
     rv_tlb_flush(hart);
