@@ -1,13 +1,45 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every device of the project, once. One line a device: type, how to make and destroy one, and, where its
- * `loaded` function wants fields to agree, how to mend a random state.
+ * Every device of the project, once, and two samples that keep the stream's format. A new device gets a make
+ * function, which gives it what it needs to be alive but connects its lines to nothing, and a row in
+ * all_devices; then "ninja state-golden" records it.
  */
 #include "device-suite.h"
 #include "grow-3.h"
 #include "samples.h"
 
+#include <assert.h>
 #include <stdlib.h>
+
+#include "block/block.h"
+#include "board/board-time.h"
+#include "cpu/riscv/cpu.h"
+#include "device/clint.h"
+#include "device/goldfish-rtc.h"
+#include "device/plic.h"
+#include "device/test-finisher.h"
+#include "device/uart16550.h"
+#include "virtio/blk.h"
+#include "virtio/rng.h"
+
+/* A device and what is around it; `device` comes first, so that its address is the bench's. */
+#define BENCH(type)                                                                                \
+    struct {                                                                                       \
+        struct type device;                                                                        \
+        struct clock clock;                                                                        \
+        struct gw_memory *memory;                                                                  \
+        struct block *block;                                                                       \
+    }
+#define NEW_BENCH(type)                                                                            \
+    ({                                                                                             \
+        BENCH(type) *made_ = calloc(1, sizeof *made_);                                             \
+        assert(made_);                                                                             \
+        clock_init(&made_->clock, GW_CLOCK_INSTRUCTIONS);                                          \
+        made_;                                                                                     \
+    })
+
+static const struct irq_line no_line;
+static const struct uart_peer no_peer;
 
 static void *make_sample(void)
 {
@@ -25,8 +57,139 @@ static void *make_grow(void)
     return calloc(1, sizeof(struct grow_3));
 }
 
+static void *make_board_time(void)
+{
+    struct board_time *time = calloc(1, sizeof *time);
+    assert(time);
+    clock_init(&time->clock, GW_CLOCK_INSTRUCTIONS);
+    return time;
+}
+
+static void *make_uart(void)
+{
+    struct uart16550 *uart = calloc(1, sizeof *uart);
+    assert(uart);
+    uart16550_init(uart, no_line, no_peer);
+    return uart;
+}
+
+static void *make_rtc(void)
+{
+    __auto_type bench = NEW_BENCH(goldfish_rtc);
+    goldfish_rtc_init(&bench->device, &bench->clock, no_line);
+    return bench;
+}
+
+static void *make_clint(void)
+{
+    __auto_type bench = NEW_BENCH(clint);
+    clint_init(&bench->device, &bench->clock, 2);
+    return bench;
+}
+
+static void *make_plic(void)
+{
+    struct plic *plic = calloc(1, sizeof *plic);
+    assert(plic);
+    plic_init(plic, 2);
+    return plic;
+}
+
+static void *make_finisher(void)
+{
+    struct test_finisher *finisher = calloc(1, sizeof *finisher);
+    assert(finisher);
+    test_finisher_init(finisher, NULL, NULL);
+    return finisher;
+}
+
+/* A hart reads its memory only when it runs. */
+static struct gw_memory *memory;
+static const struct rv_platform platform;
+
+static void *make_hart(void)
+{
+    memory = gw_memory_new();
+    struct rv_hart *hart = memory ? rv_hart_new(memory, &platform, 0) : NULL;
+    assert(hart);
+    return rv_hart_state_object(hart);
+}
+
+static void destroy_hart(void *object)
+{
+    rv_hart_free(object); /* the struct with the state is the hart's own */
+    gw_memory_free(memory);
+}
+
+/* A driver that accepted what is not offered is refused: see virtio_mmio_loaded(). */
+static void settle_transport(struct virtio_mmio *transport)
+{
+    transport->driver_features &= transport->offered;
+    transport->driver_features |= VIRTIO_F_VERSION_1;
+}
+
+static void *make_rng(void)
+{
+    __auto_type bench = NEW_BENCH(virtio_rng);
+    bench->memory = gw_memory_new();
+    struct virtio_host host = {.memory = bench->memory, .clock = &bench->clock};
+    virtio_rng_init(&bench->device, &host, 1);
+    return bench;
+}
+
+static void destroy_rng(void *object)
+{
+    BENCH(virtio_rng) *bench = object;
+    virtio_rng_fini(&bench->device);
+    gw_memory_free(bench->memory);
+    free(bench);
+}
+
+static void settle_rng(void *object)
+{
+    settle_transport(&((struct virtio_rng *)object)->transport);
+}
+
+/* A disk that is never opened: its size is all that the device asks for. */
+static void *make_blk(void)
+{
+    __auto_type bench = NEW_BENCH(virtio_blk);
+    bench->memory = gw_memory_new();
+    bench->block = calloc(1, sizeof *bench->block);
+    assert(bench->memory && bench->block);
+    bench->block->bytes = 1 << 20;
+    struct virtio_host host = {.memory = bench->memory, .clock = &bench->clock};
+    int r = virtio_blk_init(&bench->device, &host, bench->block, "serial", NULL);
+    assert(r == 0);
+    (void)r;
+    return bench;
+}
+
+static void destroy_blk(void *object)
+{
+    BENCH(virtio_blk) *bench = object;
+    virtio_blk_fini(&bench->device);
+    free(bench->block);
+    gw_memory_free(bench->memory);
+    free(bench);
+}
+
+static void settle_blk(void *object)
+{
+    settle_transport(&((struct virtio_blk *)object)->transport);
+}
+
 const struct suite_device all_devices[] = {
     {&sample_state_type, make_sample, destroy_sample, sample_settle},
     {&grow_3_state_type, make_grow, free, NULL},
+    {&board_time_state_type, make_board_time, free, NULL},
+    {&rv_hart_state_type, make_hart, destroy_hart, NULL},
+    {&clint_state_type, make_clint, free, NULL},
+    {&plic_state_type, make_plic, free, NULL},
+    {&uart16550_state_type, make_uart, free, NULL},
+    {&goldfish_rtc_state_type, make_rtc, free, NULL},
+    {&test_finisher_state_type, make_finisher, free, NULL},
+    {&virtio_rng_state_type, make_rng, destroy_rng, settle_rng},
+    {&virtio_blk_state_type, make_blk, destroy_blk, settle_blk},
     {NULL, NULL, NULL, NULL},
 };

@@ -7,6 +7,8 @@
 For every device version that was ever recorded there are NAME-vN.state, a stream, and NAME-vN.json, what it
 says. Neither is ever written again. state-schema.json is replaced only by a schema that may follow it:
 what a device or part is in one version does not change, except that a device may get a new subsection.
+
+A version that no release has written yet may still change: delete its two files, and it counts as new.
 """
 import json
 import os
@@ -38,8 +40,29 @@ def same_version_mistakes(what, old, new):
     for name in [None] + [field["subsection"] for field in old["fields"] if "subsection" in field]:
         if of_subsection(old["fields"], name) != of_subsection(new["fields"], name):
             return [f"{what}: its fields changed, but its version is still {old['version']}: "
-                    "give it a new version and mark new fields with it"]
+                    "give it a new version and mark new fields with it (or, if no release wrote that "
+                    "version yet, delete its recorded streams and run 'ninja state-golden')"]
     return []
+
+
+def parts_used(schema, fields):
+    """The tags of all parts in these fields."""
+    used = set()
+    for field in fields:
+        if field["type"].startswith("part "):
+            tag = field["type"][len("part "):]
+            used |= {tag} | parts_used(schema, schema["parts"][tag]["fields"])
+    return used
+
+
+def binding(schema, streams):
+    """What of a recorded schema is proven by streams, a list of (name, version)."""
+    devices = {name: device for name, device in schema["devices"].items()
+               if (name, device["version"]) in streams}
+    used = set()
+    for device in devices.values():
+        used |= parts_used(schema, device["fields"])
+    return {"devices": devices, "parts": {tag: schema["parts"][tag] for tag in schema["parts"] if tag in used}}
 
 
 def schema_mistakes(old, new):
@@ -97,8 +120,8 @@ def recorded_streams(folder):
 
 
 def check(dump, folder, schema, recorded):
-    lines = schema_mistakes(recorded, schema)
     streams = recorded_streams(folder)
+    lines = schema_mistakes(binding(recorded, streams), schema)
     for name, version in streams:
         if name in schema["devices"]:
             lines += stream_mistakes(dump, folder, name, version, schema["devices"][name])
@@ -120,7 +143,7 @@ def add(path, content):
 
 
 def write(dump, folder, schema, recorded):
-    lines = schema_mistakes(recorded, schema)
+    lines = schema_mistakes(binding(recorded, recorded_streams(folder)), schema)
     if lines:
         return lines
     for name, device in schema["devices"].items():
