@@ -64,7 +64,7 @@ struct policy_input {
     uint64_t state_bytes; /* size of the device state as rehearsed; 0: not known */
     uint64_t round_trip_us; /* of a ping; 0: not known */
     struct gw_pause_parts measured; /* from the rehearsal and earlier attempts; ram_us is not read */
-    const struct gw_round *rounds; /* oldest first; the last ones are enough (POLICY_WINDOW) */
+    const struct gw_round *rounds; /* oldest first: the first few and the last POLICY_WINDOW are enough */
     size_t round_count;
     const struct policy_sample *samples; /* oldest first, may reach back over several rounds */
     size_t sample_count;
@@ -79,7 +79,7 @@ struct policy_input {
 
 struct policy_decision {
     enum policy_action action;
-    char reason[160];               /* "switch: 41 MB in 37 ms + state 6 ms <= 60 ms, best in 40 s" */
+    char reason[160];               /* "switch: 41 MB in 37 ms + state 6 ms ≤ 60 ms, best in 40 s" */
     struct gw_pause_parts predicted; /* of a switch now */
     uint64_t predicted_pause_us;    /* their sum; UINT64_MAX while the bandwidth is unknown */
     uint64_t bandwidth;             /* bytes per second that the prediction used; 0: unknown */
