@@ -47,10 +47,13 @@ static void reached(void *opaque, uint64_t instructions)
 static int typed(sd_event_source *source, int fd, uint32_t revents, void *opaque)
 {
     uint8_t byte;
-    if (read(fd, &byte, 1) != 1 || byte == 0x1d)
-        sd_event_exit(loop, 3);
-    else
-        board_serial_input(board, &byte, 1);
+    ssize_t n = read(fd, &byte, 1);
+    if (n == 0)
+        return sd_event_source_set_enabled(source, SD_EVENT_OFF);
+    if (n < 0 || byte == 0x1d)
+        return sd_event_exit(loop, 3);
+    while (board_running(board) && board_serial_input(board, &byte, 1) == 0)
+        usleep(1000);
     return 0;
 }
 
