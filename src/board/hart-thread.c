@@ -238,6 +238,8 @@ int harts_start_threads(struct board *board, struct gw_error *error)
 
 void harts_join_threads(struct board *board)
 {
+    if (!board->threads_started)
+        return; /* a board whose building failed has no harts to wake */
     pthread_mutex_lock(&board->run_lock);
     board->exiting = true;
     pthread_cond_broadcast(&board->run_changed);
