@@ -297,10 +297,7 @@ struct scrollback *console_scrollback(struct console *console)
 
 void console_loaded(struct console *console)
 {
-    pthread_mutex_lock(&console->lock);
-    scrollback_loaded(&console->scrollback);
-    wake_locked(console);
-    pthread_mutex_unlock(&console->lock);
+    console_room(console); /* whoever watches is behind now */
 }
 
 uint64_t console_total_bytes(struct console *console)

@@ -68,14 +68,10 @@ static void finish(struct loop_calls *calls, struct call *call, int result)
     pthread_mutex_unlock(&calls->lock);
 }
 
-static int serve(sd_event_source *source, int fd, uint32_t events, void *opaque)
+void loop_calls_serve(struct loop_calls *calls)
 {
-    struct loop_calls *calls = opaque;
     struct call *call;
-    uint64_t count;
 
-    if (read(fd, &count, sizeof count) < 0 && errno != EAGAIN && errno != EINTR)
-        return -errno;
     while ((call = pop(calls))) {
         if (call->posted) {
             call->posted(call->opaque, call->argument);
@@ -85,6 +81,15 @@ static int serve(sd_event_source *source, int fd, uint32_t events, void *opaque)
             finish(calls, call, call->function(call->argument));
         }
     }
+}
+
+static int woken(sd_event_source *source, int fd, uint32_t events, void *opaque)
+{
+    uint64_t count;
+
+    if (read(fd, &count, sizeof count) < 0 && errno != EAGAIN && errno != EINTR)
+        return -errno;
+    loop_calls_serve(opaque);
     return 0;
 }
 
@@ -179,7 +184,7 @@ int loop_calls_new(sd_event *loop, struct loop_calls **ret_calls, struct gw_erro
     calls->last = &calls->first;
     calls->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (calls->wake_fd < 0 ||
-        sd_event_add_io(loop, &calls->source, calls->wake_fd, EPOLLIN, serve, calls) < 0) {
+        sd_event_add_io(loop, &calls->source, calls->wake_fd, EPOLLIN, woken, calls) < 0) {
         loop_calls_free(calls);
         return gw_error_set(error, GW_LAYER_VMM, GW_CODE_NO_RESOURCE, -EMFILE,
                             "cannot set up the event loop: no descriptor is left");

@@ -29,6 +29,9 @@ int loop_calls_run(struct loop_calls *calls, int (*function)(void *argument), vo
 int loop_calls_post(struct loop_calls *calls, void (*function)(void *opaque, void *argument),
                     void *opaque, void *argument);
 
+/* Does now what other threads have handed over; for a loop thread that must wait for one. */
+void loop_calls_serve(struct loop_calls *calls);
+
 /* Runs `slow(object)` on a new thread, then `done(opaque)` on the loop thread. Negative errno when
  * there can be no thread. Loop thread only. */
 int loop_calls_detach(struct loop_calls *calls, void (*slow)(void *object), void *object,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmm/scrollback.h"
 
+#include <errno.h>
 #include <string.h>
 
 void scrollback_append(struct scrollback *scrollback, const uint8_t *bytes, size_t length)
@@ -26,20 +27,16 @@ void scrollback_append(struct scrollback *scrollback, const uint8_t *bytes, size
         bytes += piece;
         length -= piece;
     }
-}
-
-uint64_t scrollback_oldest(const struct scrollback *scrollback)
-{
-    return scrollback->total - scrollback->count;
+    scrollback->oldest = scrollback->total - scrollback->count;
 }
 
 size_t scrollback_read(const struct scrollback *scrollback, uint64_t *position, uint8_t *to,
                        size_t length)
 {
-    uint64_t oldest = scrollback_oldest(scrollback);
+    uint64_t oldest = scrollback->oldest;
     size_t done = 0;
 
-    if (*position < oldest)
+    if (*position < oldest || *position > scrollback->total)
         *position = oldest;
     while (done < length && *position < scrollback->total) {
         uint64_t left = scrollback->total - *position;
@@ -57,7 +54,17 @@ size_t scrollback_read(const struct scrollback *scrollback, uint64_t *position, 
     return done;
 }
 
-void scrollback_loaded(struct scrollback *scrollback)
+int scrollback_loaded(struct scrollback *scrollback, struct gw_error *error)
 {
-    scrollback->total += scrollback->count;
+    if (scrollback->count > scrollback->total)
+        return gw_error_set(error, GW_LAYER_VMM, GW_CODE_CORRUPT, -EINVAL,
+                            "the console holds %u bytes of %llu that were written", scrollback->count,
+                            (unsigned long long)scrollback->total);
+    scrollback->oldest = scrollback->total - scrollback->count;
+    return 0;
+}
+
+void scrollback_clear(struct scrollback *scrollback)
+{
+    *scrollback = (struct scrollback){0};
 }

@@ -223,12 +223,26 @@ static void loaded_scrollback_is_shown(void **state)
 
     memcpy(ring->bytes, "moved here", 10);
     ring->count = 10;
+    ring->total = 70010;
+    assert_int_equal(scrollback_loaded(ring, NULL), 0);
     console_loaded(fixture->console);
     viewer = add_viewer(fixture);
     guest_writes(fixture, " and on");
     turn(fixture);
     assert_string_equal(seen(viewer), "moved here and on");
     close(viewer);
+}
+
+static void impossible_scrollback_is_refused(void **state)
+{
+    struct scrollback *ring = calloc(1, sizeof *ring);
+    struct gw_error error;
+
+    ring->count = 11;
+    ring->total = 10;
+    assert_true(scrollback_loaded(ring, &error) < 0);
+    assert_string_equal(error.message, "the console holds 11 bytes of 10 that were written");
+    free(ring);
 }
 
 static void file_sink_appends(void **state)
@@ -272,6 +286,7 @@ int main(void)
         TEST(viewers_beyond_the_limit_are_closed),
         cmocka_unit_test(ring_keeps_the_last_bytes),
         TEST(loaded_scrollback_is_shown),
+        cmocka_unit_test(impossible_scrollback_is_refused),
         TEST(file_sink_appends),
         TEST(bad_sink_is_named),
     };

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command line of godwit-vmm (docs/control.md). */
+#ifndef VMM_OPTIONS_H
+#define VMM_OPTIONS_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include <godwit/error.h>
+#include "board/board.h"
+
+enum options_result { OPTIONS_RUN, OPTIONS_SHOWN, OPTIONS_WRONG }; /* SHOWN: --help or --version */
+
+struct vmm_options {
+    char *name, *run_dir, *serial, *incoming; /* owned; NULL where not given */
+    struct board_config config;               /* for --incoming: only the disks count */
+    bool paused;
+    int ready_fd; /* -1: none */
+};
+
+/* Fills `ret_options` in any case; on OPTIONS_WRONG `error` holds the sentence. Prints help and version. */
+enum options_result options_parse(int argc, char **argv, struct vmm_options *ret_options,
+                                  struct gw_error *error);
+void options_fini(struct vmm_options *options);
+
+/* FILE[,readonly][,serial=TEXT], a comma of FILE doubled. Fills *ret_disk only on success. */
+int options_parse_disk(const char *text, struct board_disk *ret_disk, struct gw_error *error);
+
+/* What config.json says. */
+json_t *options_json(const struct vmm_options *options);
+
+#endif
