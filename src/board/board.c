@@ -182,9 +182,11 @@ int board_reset(struct board *board, struct gw_error *error)
     return r;
 }
 
-void board_power_button(struct board *board)
+int board_power_button(struct board *board, struct gw_error *error)
 {
-    /* riscv-virt-1 has none. */
+    return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_UNSUPPORTED, -EOPNOTSUPP,
+                        "riscv-virt-1 has no power button: power the guest off from inside, or end the "
+                        "machine without asking it");
 }
 
 /* ---- What the harts leave to the loop ---- */

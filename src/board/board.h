@@ -91,7 +91,8 @@ int board_start(struct board *board, struct gw_error *error); /* harts run; idem
 void board_stop(struct board *board); /* any thread but a hart's; drains; idempotent */
 bool board_running(const struct board *board);
 int board_reset(struct board *board, struct gw_error *error); /* as power-on, booted again from its boot region; keeps running or stopped */
-void board_power_button(struct board *board); /* asks the guest to shut down, where the machine can */
+/* Asks the guest to shut down; -EOPNOTSUPP where the machine has no power button. */
+int board_power_button(struct board *board, struct gw_error *error);
 
 struct gw_memory *board_memory(struct board *board);
 struct gw_tracker board_tracker(struct board *board); /* start/stop/collect from any thread */

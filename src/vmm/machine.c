@@ -354,9 +354,7 @@ int machine_powerdown(struct machine *machine, struct gw_error *error)
 {
     int r = check_not_switching(machine, error);
 
-    if (r == 0)
-        board_power_button(machine->board);
-    return r;
+    return r < 0 ? r : board_power_button(machine->board, error);
 }
 
 static void reached(void *opaque, uint64_t instructions)
