@@ -2,10 +2,10 @@
 /*
  * What is the same for every back end: limits, refusals, and who reaps.
  *
- * Everything is under the machine's I/O lock, completions too: the kernel or a worker thread only says on the
- * event descriptor that there is something, and whoever holds the lock fetches it. Usually that is the loop. In
- * block_drain() it is the caller, whatever thread that is; kernel and workers never need the lock, so waiting for
- * them with the lock held cannot deadlock.
+ * Everything is under the machine's I/O lock, completions too: the kernel or a worker thread only
+ * says on the event descriptor that there is something, and whoever holds the lock fetches it.
+ * Usually that is the loop. In block_drain() it is the caller, whatever thread that is; kernel and
+ * workers never need the lock, so waiting for them with the lock held cannot deadlock.
  */
 #include "block/block.h"
 
@@ -14,7 +14,8 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
-/* Makes the event descriptor readable. It is a counter: a failure means that it is readable already. */
+/* Makes the event descriptor readable. It is a counter: a failure means that it is readable
+ * already. */
 static void poke(const struct block *block)
 {
     if (block->event_fd >= 0)

@@ -2,9 +2,10 @@
 /*
  * Raw files and block devices.
  *
- * The file is open exactly while the block is held. Opening afresh at every acquire is what makes a disk coherent
- * between hosts: network file systems promise close-to-open consistency, and release syncs before it closes. A
- * block device that two hosts share has no such promise, so what this host had cached of it is dropped.
+ * The file is open exactly while the block is held. Opening afresh at every acquire is what makes a
+ * disk coherent between hosts: network file systems promise close-to-open consistency, and release
+ * syncs before it closes. A block device that two hosts share has no such promise, so what this
+ * host had cached of it is dropped.
  */
 #include "block/file.h"
 
@@ -132,14 +133,14 @@ static int open_refused(const struct block_file *file, int error_number, struct 
     };
     for (size_t i = 0; i < ARRAY_COUNT(table); i++)
         if (table[i].number == error_number && table[i].writing == !file->block.read_only)
-            return gw_error_set(error, GW_LAYER_BLOCK, table[i].code, -error_number,
-                                "disk '%s' %s", file->path, table[i].text);
+            return gw_error_set(error, GW_LAYER_BLOCK, table[i].code, -error_number, "disk '%s' %s",
+                                file->path, table[i].text);
     return gw_error_set(error, GW_LAYER_BLOCK, gw_code_from_errno(error_number), -error_number,
                         "disk '%s' cannot be opened: %s", file->path, strerror(error_number));
 }
 
-/* O_NONBLOCK only for the moment of opening: a FIFO must not hang us, but later it would make io_uring answer
- * EAGAIN instead of waiting for the disk. */
+/* O_NONBLOCK only for the moment of opening: a FIFO must not hang us, but later it would make
+ * io_uring answer EAGAIN instead of waiting for the disk. */
 static int open_path(const struct block_file *file, struct gw_error *error)
 {
     int mode = file->block.read_only ? O_RDONLY : O_RDWR;
@@ -218,8 +219,7 @@ static int file_release(struct block *block, struct gw_error *error)
     close(TAKE_FD(file->fd));
     if (failed)
         return gw_error_set(error, GW_LAYER_BLOCK, GW_CODE_IO, -failed,
-                            "disk '%s' could not be written out: %s", file->path,
-                            strerror(failed));
+                            "disk '%s' could not be written out: %s", file->path, strerror(failed));
     return 0;
 }
 
@@ -296,7 +296,9 @@ int block_file_new(const struct block_file_config *config, struct block **ret_bl
     if (!file)
         return gw_error_set(error, GW_LAYER_BLOCK, GW_CODE_NO_RESOURCE, -ENOMEM, "out of memory");
     *file = (struct block_file){
-        .block = {.ops = &file_ops, .read_only = config->read_only, .bytes = config->expected_bytes},
+        .block = {.ops = &file_ops,
+                  .read_only = config->read_only,
+                  .bytes = config->expected_bytes},
         .expected_bytes = config->expected_bytes,
         .fd = -1,
     };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside the raw file back end: the file, its lock, and the two ways of having requests in flight. */
+/* Inside the raw file back end: the file, its lock, and two ways of having requests in flight. */
 #ifndef BLOCK_FILE_H
 #define BLOCK_FILE_H
 
@@ -28,11 +28,12 @@ struct block_file {
     int fd; /* -1 unless held */
 };
 
-/* file.c: does, or finishes from progress_bytes on, one request by plain system calls. Any thread. */
+/* file.c: does one request, or its rest, by plain system calls. Any thread. */
 int file_execute(int fd, struct block_request *request);
 
-/* lock.c: an open file description lock on the whole file, for one writer or many readers. It ends with the last
- * descriptor of this open(). -EBUSY with a sentence that tells who has it, where that can be seen. */
+/* lock.c: an open file description lock on the whole file, for one writer or many readers. It ends
+ * with the last descriptor of this open(). -EBUSY with a sentence that tells who has it, where that
+ * can be seen. */
 int file_lock(int fd, const char *path, bool exclusive, struct gw_error *error);
 
 /* uring.c, threads.c */

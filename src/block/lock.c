@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Disk locks are open file description locks: they belong to the open file, not to the process, so two disks of
- * one machine exclude each other too, and they end when the descriptor is closed or its owner dies. The kernel does not
- * tell who holds such a lock (F_OFD_GETLK gives pid -1), so the sentence for the user comes from /proc: the
- * process that has the file open with a lock on that descriptor.
+ * Disk locks are open file description locks: they belong to the open file, not to the process, so
+ * two disks of one machine exclude each other too, and they end when the descriptor is closed or
+ * its owner dies. The kernel does not tell who holds such a lock (F_OFD_GETLK gives pid -1), so the
+ * sentence for the user comes from /proc: the process that has the file open with a lock on that
+ * descriptor.
  */
 #include "block/file.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Requests in flight by a few threads, for hosts without io_uring (old kernels, containers that forbid it). The
- * workers take from one list and put onto another; neither they nor their lock ever meet the I/O lock.
+ * Requests in flight by a few threads, for hosts without io_uring (old kernels, containers that
+ * forbid it). The workers take from one list and put onto another; neither they nor their lock ever
+ * meet the I/O lock.
  */
 #include "block/file.h"
 

@@ -2,9 +2,10 @@
 /*
  * Requests in flight by io_uring. The ring is used under the I/O lock only.
  *
- * Whatever comes back short or failed is finished by plain system calls, whose result is the final one: a file
- * system that lacks a kind of fallocate(), a transfer that a signal cut, and above all a request whose
- * submitting thread (a hart's) has ended meanwhile, which the kernel may give up with an error of its own.
+ * Whatever comes back short or failed is finished by plain system calls, whose result is the final
+ * one: a file system that lacks a kind of fallocate(), a transfer that a signal cut, and above all
+ * a request whose submitting thread (a hart's) has ended meanwhile, which the kernel may give up
+ * with an error of its own.
  */
 #include "block/file.h"
 
@@ -63,14 +64,14 @@ static void prepare(struct io_uring_sqe *sqe, int fd, const struct block_request
         io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
         break;
     case BLOCK_DISCARD:
-        io_uring_prep_fallocate(sqe, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                                (off_t)offset, bytes);
+        io_uring_prep_fallocate(sqe, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+                                bytes);
         break;
     case BLOCK_ZERO:
-        io_uring_prep_fallocate(
-            sqe, fd,
-            (request->may_unmap ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE) | FALLOC_FL_KEEP_SIZE,
-            (off_t)offset, bytes);
+        io_uring_prep_fallocate(sqe, fd,
+                                (request->may_unmap ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE) |
+                                    FALLOC_FL_KEEP_SIZE,
+                                (off_t)offset, bytes);
         break;
     }
 }
@@ -84,7 +85,7 @@ static void uring_submit(void *state, struct block_request *request)
     io_uring_sqe_set_data(sqe, request);
 }
 
-/* What the kernel does not take now is tried again by the next reap, which the poke brings about. */
+/* What the kernel does not take now, the next reap tries again; the poke brings it about. */
 static void uring_kick(void *state)
 {
     struct uring *uring = state;
@@ -107,7 +108,8 @@ static struct io_uring_cqe *wait_for_one(struct uring *uring)
         if (io_uring_peek_cqe(&uring->ring, &cqe) < 0)
             cqe = NULL;
         if (r < 0 && r != -EINTR)
-            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL); /* the kernel is short of memory */
+            nanosleep(&(struct timespec){.tv_nsec = 1000000},
+                      NULL); /* the kernel is short of memory */
     }
     return cqe;
 }

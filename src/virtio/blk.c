@@ -2,18 +2,20 @@
 /*
  * The block device (virtio 1.2 §5.2).
  *
- * Host-clock mode: each chain becomes a request of the block back end, up to BLOCK_DEPTH in flight, reading from and
- * writing to guest memory directly. It ends in request_done(), under the I/O lock, on whatever thread reaps: first
- * the pages are marked dirty, then the status byte is written, then the used ring shows the chain.
+ * Host-clock mode: each chain becomes a request of the block back end, up to BLOCK_DEPTH in flight,
+ * reading from and writing to guest memory directly. It ends in request_done(), under the I/O lock,
+ * on whatever thread reaps: first the pages are marked dirty, then the status byte is written, then
+ * the used ring shows the chain.
  *
- * Instruction-clock mode: the transport calls us a fixed guest time after the notification, and everything
- * available is done here and now, so how long the host's disk takes cannot be seen.
+ * Instruction-clock mode: the transport calls us a fixed guest time after the notification, and
+ * everything available is done here and now, so how long the host's disk takes cannot be seen.
  *
- * Either way nothing is in flight while the machine is stopped, and what is saved is the transport and the queue.
+ * Either way nothing is in flight while the machine is stopped, and what is saved is the transport
+ * and the queue.
  *
- * A chain that is a request but a bad one (outside the disk, not in sectors, writing to a read-only disk) fails with
- * a status, as a disk's request can. A chain that has no header or no room for a status cannot be answered: the
- * device needs a reset.
+ * A chain that is a request but a bad one (outside the disk, not in sectors, writing to a read-only
+ * disk) fails with a status, as a disk's request can. A chain that has no header or no room for a
+ * status cannot be answered: the device needs a reset.
  */
 #include "virtio/blk.h"
 
@@ -30,7 +32,8 @@
 #define HEADER_BYTES 16u
 #define RANGE_BYTES 16u /* struct virtio_blk_discard_write_zeroes */
 
-/* Limits that the driver is told. All requests in flight together are what draining may have to wait for. */
+/* Limits that the driver is told. All requests in flight together are what draining may have to
+ * wait for. */
 #define SEGMENT_BYTES_MAX (1u << 20)
 #define SEGMENTS_MAX (CHAIN_SEGMENTS - 2u)
 #define REQUEST_BYTES_MAX ((uint64_t)SEGMENT_BYTES_MAX * CHAIN_SEGMENTS)
@@ -53,7 +56,12 @@
 
 /* Request types and status bytes, §5.2.6. */
 enum { T_IN = 0, T_OUT = 1, T_FLUSH = 4, T_GET_ID = 8, T_DISCARD = 11, T_WRITE_ZEROES = 13 };
-enum status { S_OK = 0, S_IOERR = 1, S_UNSUPP = 2, S_PENDING = 256 /* ours: the back end has it */ };
+enum status {
+    S_OK = 0,
+    S_IOERR = 1,
+    S_UNSUPP = 2,
+    S_PENDING = 256 /* ours: the back end has it */
+};
 
 #define RANGE_UNMAP 1u
 
@@ -233,7 +241,8 @@ static enum status start_range(struct virtio_blk *blk, struct virtio_blk_request
     return start_block(blk, request);
 }
 
-/* What a discarded sector holds afterwards depends on the host's file system, unless it is made zero. */
+/* What a discarded sector holds afterwards depends on the host's file system, unless it is made
+ * zero. */
 static enum status start_discard(struct virtio_blk *blk, struct virtio_blk_request *request)
 {
     if (!has_feature(blk, F_DISCARD))
@@ -337,7 +346,7 @@ static void fill_config(uint8_t *config, uint64_t capacity_sectors)
     put_le32(config + 44, 1u << PHYSICAL_SECTORS_LOG2);
     put_le32(config + 48, ZERO_SECTORS_MAX);
     put_le32(config + 52, 1); /* ranges in one write zeroes */
-    config[56] = 1; /* write zeroes may unmap */
+    config[56] = 1;           /* write zeroes may unmap */
 }
 
 static int make_requests(struct virtio_blk *blk)

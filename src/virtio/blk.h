@@ -20,20 +20,20 @@ struct virtio_blk {
     GW_HOST uint64_t capacity_sectors;
     GW_HOST uint8_t config[VIRTIO_BLK_CONFIG_BYTES];
     GW_HOST char serial[VIRTIO_BLK_SERIAL_BYTES]; /* padded with NUL */
-    GW_HOST struct virtio_blk_request *requests;   /* owned, BLOCK_DEPTH */
+    GW_HOST struct virtio_blk_request *requests;  /* owned, BLOCK_DEPTH */
     /* under the I/O lock */
     GW_HOST struct virtio_blk_request *idle; /* free list through requests[] */
-    GW_HOST bool discarding; /* a reset is under way: results are dropped */
+    GW_HOST bool discarding;                 /* a reset is under way: results are dropped */
 } GW_DEVICE("virtio-blk", 1, 1);
 
 extern const struct gw_state_type virtio_blk_state_type;
 
 /*
- * On the caller's memory. `block` outlives the device and is used by nobody else; its size must be known
- * (block_bytes(): acquired, or expected) and is the guest's capacity from now on. `serial` (may be NULL) is
- * cut at 20 bytes. In host-clock mode the board attaches the block to its loop; in instruction-clock mode
- * requests are done in one go, VIRTIO_LATENCY_NS of guest time after the notification, and no loop is needed.
- * -ENOMEM, -EINVAL (size unknown).
+ * On the caller's memory. `block` outlives the device and is used by nobody else; its size must be
+ * known (block_bytes(): acquired, or expected) and is the guest's capacity from now on. `serial`
+ * (may be NULL) is cut at 20 bytes. In host-clock mode the board attaches the block to its loop; in
+ * instruction-clock mode requests are done in one go, VIRTIO_LATENCY_NS of guest time after the
+ * notification, and no loop is needed. -ENOMEM, -EINVAL (size unknown).
  */
 int virtio_blk_init(struct virtio_blk *blk, const struct virtio_host *host, struct block *block,
                     const char *serial, struct gw_error *error);

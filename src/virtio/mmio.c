@@ -2,15 +2,16 @@
 /*
  * The MMIO transport, version 2 (virtio 1.2 §4.2), and how queues are run.
  *
- * A notification runs the queues at once in host-clock mode. In instruction-clock mode it arms a timer of guest
- * time, so that the device acts at an instant which the guest alone determines; the deadline is state, and a
- * machine that is saved in between goes on as if it had not been.
+ * A notification runs the queues at once in host-clock mode. In instruction-clock mode it arms a
+ * timer of guest time, so that the device acts at an instant which the guest alone determines; the
+ * deadline is state, and a machine that is saved in between goes on as if it had not been.
  *
- * One run takes at most as many chains from a queue as the queue has entries. A driver on another hart could add
- * entries as fast as we take them, and we hold the I/O lock; what is left over is done by the same timer later.
+ * One run takes at most as many chains from a queue as the queue has entries. A driver on another
+ * hart could add entries as fast as we take them, and we hold the I/O lock; what is left over is
+ * done by the same timer later.
  *
- * A driver that breaks a rule of the rings gets DEVICE_NEEDS_RESET and a configuration interrupt (§2.1.2). The
- * queues then rest until it writes 0 to the status register.
+ * A driver that breaks a rule of the rings gets DEVICE_NEEDS_RESET and a configuration interrupt
+ * (§2.1.2). The queues then rest until it writes 0 to the status register.
  */
 #include "virtio/mmio.h"
 
@@ -19,8 +20,8 @@
 
 #include "base/bytes.h"
 
-#define MAGIC 0x74726976u     /* "virt" */
-#define VENDOR 0x57444f47u    /* "GODW" */
+#define MAGIC 0x74726976u  /* "virt" */
+#define VENDOR 0x57444f47u /* "GODW" */
 #define TRANSPORT_VERSION 2u
 #define CONFIG_OFFSET 0x100u
 
@@ -114,7 +115,8 @@ int virtio_work_loaded(struct virtio_work *work, struct gw_error *error)
     return 0;
 }
 
-/* Takes chains until the queue is empty, the device has no room or `limit` is reached: true in the last case. */
+/* Takes chains until the queue is empty, the device has no room or `limit` is reached: true in the
+ * last case. */
 static bool take_chains(struct virtio_mmio *mmio, unsigned index, unsigned limit)
 {
     struct virtio_queue *queue = &mmio->queues[index];
@@ -239,7 +241,8 @@ static struct virtio_queue *selected_queue(const struct virtio_mmio *mmio)
     return mmio->queue_select < mmio->queue_count ? &mmio->queues[mmio->queue_select] : NULL;
 }
 
-/* A queue that is taken out of service keeps nothing; what was in flight may not be published any more. */
+/* A queue that is taken out of service keeps nothing; what was in flight may not be published any
+ * more. */
 static void write_queue_ready(struct virtio_mmio *mmio, struct virtio_queue *queue, uint32_t value)
 {
     if (value & 1) {
@@ -432,8 +435,8 @@ void virtio_mmio_init(struct virtio_mmio *mmio, const struct virtio_host *host,
         .work.deadline_ns = CLOCK_NEVER,
         .ops = config->ops,
         .host = *host,
-        .offered = config->features | VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX |
-                   VIRTIO_F_INDIRECT_DESC,
+        .offered =
+            config->features | VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX | VIRTIO_F_INDIRECT_DESC,
         .config = config->space,
         .config_bytes = config->space_bytes,
         .queues = config->queues,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The MMIO transport (virtio 1.2 §4.2, version 2 only) and the part of a device that is the same in all. */
+/* The MMIO transport (virtio 1.2 §4.2, version 2 only) and the part of a device that is the same in
+ * all. */
 #ifndef VIRTIO_MMIO_H
 #define VIRTIO_MMIO_H
 
@@ -8,11 +9,12 @@
 
 struct virtio_mmio;
 
-/* What a kind of device is. The functions get the device's struct, whose first member is the transport. */
+/* What a kind of device is. The functions get the device's struct, whose first member is the
+ * transport. */
 struct virtio_device_ops {
     uint32_t id;
-    /* Where the next chain of queue `index` shall go, with segments and segments_max set, or NULL while the
-     * device has no room; it then calls virtio_mmio_run() when it has. */
+    /* Where the next chain of queue `index` shall go, with segments and segments_max set, or NULL
+     * while the device has no room; it then calls virtio_mmio_run() when it has. */
     struct virtio_chain *(*room)(struct virtio_mmio *device, unsigned index);
     /* Does the chain that room() gave, now filled, or begins to do it. */
     void (*handle)(struct virtio_mmio *device, unsigned index, struct virtio_chain *chain);
@@ -25,9 +27,9 @@ struct virtio_device_ops {
 };
 
 /*
- * Work that is put off by a timer. In instruction-clock mode each notification is, by a fixed time of the guest,
- * so that the moment at which a device acts is the guest's own and part of the state. In host mode only a device
- * that has done its share in one go while the driver adds more.
+ * Work that is put off by a timer. In instruction-clock mode each notification is, by a fixed time
+ * of the guest, so that the moment at which a device acts is the guest's own and part of the state.
+ * In host mode only a device that has done its share in one go while the driver adds more.
  */
 struct virtio_work {
     GW_SAVED(1) uint64_t deadline_ns; /* CLOCK_NEVER: nothing to do */
@@ -47,7 +49,8 @@ struct virtio_mmio {
     GW_SAVED(1) uint32_t queue_select;
     GW_SAVED(1) uint64_t driver_features;
     GW_SAVED(1) struct virtio_work work;
-    GW_DERIVED(virtio_mmio_loaded) uint64_t negotiated; /* driver_features once FEATURES_OK stands, else 0 */
+    GW_DERIVED(virtio_mmio_loaded)
+    uint64_t negotiated; /* driver_features once FEATURES_OK stands, else 0 */
     /* set once by virtio_mmio_init() */
     GW_HOST const struct virtio_device_ops *ops;
     GW_HOST struct virtio_host host;
@@ -60,19 +63,20 @@ struct virtio_mmio {
     GW_HOST bool stopped; /* host-clock mode, between drain and resume: no queue is run */
 } GW_PART;
 
-/* Refuses features that this device does not offer, as a machine of another release or other settings has. */
+/* Refuses features that this device does not offer, as a machine of another release or other
+ * settings has. */
 int virtio_mmio_loaded(struct virtio_mmio *mmio, struct gw_error *error);
 
-/* The window of a device that is in no slot: there is a transport and nothing behind it (§4.2.3.1.1). The
- * object of its row is NULL. */
+/* The window of a device that is in no slot: there is a transport and nothing behind it
+ * (§4.2.3.1.1). The object of its row is NULL. */
 extern const struct device_ops virtio_mmio_empty_ops;
 
-/* For a board's row of any virtio device: `object` is the device itself, `state` its own type. drain and resume
- * are called with the I/O lock held, as all others. */
+/* For a board's row of any virtio device: `object` is the device itself, `state` its own type.
+ * drain and resume are called with the I/O lock held, as all others. */
 extern const struct device_ops virtio_mmio_ops;
 
-/* For devices. `queues` are initialised, with &mmio->negotiated; VERSION_1, EVENT_IDX and INDIRECT_DESC are offered
- * besides `features`. */
+/* For devices. `queues` are initialised, with &mmio->negotiated; VERSION_1, EVENT_IDX and
+ * INDIRECT_DESC are offered besides `features`. */
 struct virtio_mmio_config {
     const struct virtio_device_ops *ops;
     uint64_t features;
@@ -87,8 +91,8 @@ void virtio_mmio_fini(struct virtio_mmio *mmio); /* disarms the timer */
 
 /* Whether the driver may be served: DRIVER_OK and not NEEDS_RESET. */
 bool virtio_mmio_live(const struct virtio_mmio *mmio);
-/* Publishes a chain. virtio_mmio_signal() then interrupts the driver if it asks for that; chains that handle()
- * publishes before it returns are signalled together by the caller. */
+/* Publishes a chain. virtio_mmio_signal() then interrupts the driver if it asks for that; chains
+ * that handle() publishes before it returns are signalled together by the caller. */
 void virtio_mmio_push(struct virtio_mmio *mmio, struct virtio_queue *queue, uint16_t head,
                       uint32_t written);
 void virtio_mmio_signal(struct virtio_mmio *mmio, struct virtio_queue *queue);

@@ -2,17 +2,18 @@
 /*
  * The split virtqueue (virtio 1.2 §2.7), seen from the device.
  *
- * Three areas in guest memory: the descriptor table and the available ring, which the driver writes, and the used
- * ring, which we write. All of it is hostile and may change under our hands, so each field is read once into
- * a variable of ours, checked there, and used from there.
+ * Three areas in guest memory: the descriptor table and the available ring, which the driver
+ * writes, and the used ring, which we write. All of it is hostile and may change under our hands,
+ * so each field is read once into a variable of ours, checked there, and used from there.
  *
  * Ordering with the driver, which runs on other threads:
- * - the available index is loaded with acquire; its partner is the driver's barrier before it raises the index, so
- *   ring entries and descriptors read afterwards are those it published;
- * - the used index is stored with release; its partner is the driver's barrier after it reads the index;
- * - where both sides store one thing and then look at another (event index against ring index) only a full fence
- *   keeps both from missing the other: in virtio_queue_should_signal() and virtio_queue_rearm(), each with the same
- *   fence in the driver as its partner.
+ * - the available index is loaded with acquire; its partner is the driver's barrier before it
+ * raises the index, so ring entries and descriptors read afterwards are those it published;
+ * - the used index is stored with release; its partner is the driver's barrier after it reads the
+ * index;
+ * - where both sides store one thing and then look at another (event index against ring index) only
+ * a full fence keeps both from missing the other: in virtio_queue_should_signal() and
+ * virtio_queue_rearm(), each with the same fence in the driver as its partner.
  */
 #include "virtio/queue.h"
 
@@ -78,7 +79,8 @@ static int reach_rings(struct virtio_queue *queue)
     const struct gw_memory *memory = queue->memory;
     uint32_t size = queue->size;
     uint8_t *descriptors = gw_memory_map(memory, queue->descriptor_address, DESC_BYTES * size);
-    uint8_t *available = gw_memory_map(memory, queue->driver_address, RING_HEAD_BYTES + 2 * size + 2);
+    uint8_t *available =
+        gw_memory_map(memory, queue->driver_address, RING_HEAD_BYTES + 2 * size + 2);
     uint8_t *used =
         gw_memory_map(memory, queue->device_address, RING_HEAD_BYTES + USED_BYTES * size + 2);
     if (!descriptors || !available || !used)
@@ -112,7 +114,8 @@ static uint16_t available_index(const struct virtio_queue *queue)
 static struct descriptor read_descriptor(const uint8_t *table, uint32_t index)
 {
     const uint8_t *at = table + (size_t)index * DESC_BYTES;
-    return (struct descriptor){get_le64(at), get_le32(at + 8), get_le16(at + 12), get_le16(at + 14)};
+    return (struct descriptor){get_le64(at), get_le32(at + 8), get_le16(at + 12),
+                               get_le16(at + 14)};
 }
 
 static int add_segment(const struct virtio_queue *queue, struct virtio_chain *chain,
@@ -155,8 +158,8 @@ static int enter_indirect(const struct virtio_queue *queue, const struct descrip
     return 0;
 }
 
-/* Walks from `index` to the end of the chain. The chain's own limit ends every loop that adds segments, and an
- * indirect table is entered at most once, so the walk is bounded. */
+/* Walks from `index` to the end of the chain. The chain's own limit ends every loop that adds
+ * segments, and an indirect table is entered at most once, so the walk is bounded. */
 static int walk_chain(const struct virtio_queue *queue, uint32_t index, struct virtio_chain *chain)
 {
     struct table table = {queue->descriptors, queue->size, false};
@@ -216,7 +219,7 @@ int virtio_queue_push(struct virtio_queue *queue, uint16_t head, uint32_t writte
     return 0;
 }
 
-/* Whether `event` is among the indices from `before` to just before `now`, modulo 2^16 (§2.7.10). */
+/* Whether `event` is one of the indices from `before` to `now` - 1, modulo 2^16 (§2.7.10). */
 static bool passed_event(uint16_t event, uint16_t now, uint16_t before)
 {
     return (uint16_t)(now - event - 1) < (uint16_t)(now - before);
@@ -251,8 +254,9 @@ bool virtio_queue_rearm(struct virtio_queue *queue)
 }
 
 static bool copy_part(const struct virtio_segment *segments, unsigned count, uint64_t offset,
-                      size_t bytes, void (*copy)(const struct virtio_segment *, uint64_t, size_t,
-                                                 void *), void *opaque)
+                      size_t bytes,
+                      void (*copy)(const struct virtio_segment *, uint64_t, size_t, void *),
+                      void *opaque)
 {
     for (unsigned i = 0; i < count && bytes > 0; i++) {
         const struct virtio_segment *segment = &segments[i];
@@ -272,7 +276,8 @@ struct reader {
     uint8_t *to;
 };
 
-static void copy_out(const struct virtio_segment *segment, uint64_t offset, size_t bytes, void *opaque)
+static void copy_out(const struct virtio_segment *segment, uint64_t offset, size_t bytes,
+                     void *opaque)
 {
     struct reader *reader = opaque;
     memcpy(reader->to, segment->host + offset, bytes);
@@ -284,7 +289,8 @@ struct writer {
     struct gw_memory *memory;
 };
 
-static void copy_in(const struct virtio_segment *segment, uint64_t offset, size_t bytes, void *opaque)
+static void copy_in(const struct virtio_segment *segment, uint64_t offset, size_t bytes,
+                    void *opaque)
 {
     struct writer *writer = opaque;
     memcpy(segment->host + offset, writer->from, bytes);

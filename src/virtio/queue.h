@@ -56,31 +56,33 @@ void virtio_queue_init(struct virtio_queue *queue, struct gw_memory *memory,
 void virtio_queue_reset(struct virtio_queue *queue); /* as after power-on, size = size_max */
 
 /*
- * Takes the next available chain: 1, or 0 when there is none. A ring that breaks the rules gives a negative
- * errno, and the queue must not be used before the driver has reset the device: -EFAULT an address outside RAM,
- * -EINVAL an index out of range, more entries than the ring has, a writable descriptor before a readable one,
- * an empty one, wrong flags or alignment; -ELOOP a chain that is a loop or longer than is allowed.
+ * Takes the next available chain: 1, or 0 when there is none. A ring that breaks the rules gives a
+ * negative errno, and the queue must not be used before the driver has reset the device: -EFAULT an
+ * address outside RAM, -EINVAL an index out of range, more entries than the ring has, a writable
+ * descriptor before a readable one, an empty one, wrong flags or alignment; -ELOOP a chain that is
+ * a loop or longer than is allowed.
  */
 int virtio_queue_pop(struct virtio_queue *queue, struct virtio_chain *chain);
 
-/* Publishes a chain, `written` bytes of its writable part being filled and marked. -EFAULT, -EINVAL as above when
- * the rings were never reached, which a popped chain rules out. */
+/* Publishes a chain, `written` bytes of its writable part being filled and marked. -EFAULT, -EINVAL
+ * as above when the rings were never reached, which a popped chain rules out. */
 int virtio_queue_push(struct virtio_queue *queue, uint16_t head, uint32_t written);
 
-/* Whether the driver wants an interrupt for what was pushed since the last call (§2.7.7, §2.7.10). */
+/* Whether the driver wants an interrupt for what was pushed since the last call (§2.7.7). */
 bool virtio_queue_should_signal(struct virtio_queue *queue);
 
 /* Asks for a notification of the next available entry. True: there is one already, go on taking. */
 bool virtio_queue_rearm(struct virtio_queue *queue);
 
 /*
- * Copies between a chain and memory of our own, whatever way the driver cut its segments (§2.7.4). `offset` counts
- * from the first readable (read) or writable (write) byte. False, and nothing is copied, when the chain is too
- * short. Writing marks the pages.
+ * Copies between a chain and memory of our own, whatever way the driver cut its segments (§2.7.4).
+ * `offset` counts from the first readable (read) or writable (write) byte. False, and nothing is
+ * copied, when the chain is too short. Writing marks the pages.
  */
 bool virtio_chain_read(const struct virtio_chain *chain, uint64_t offset, void *to, size_t bytes);
 bool virtio_chain_write(const struct virtio_chain *chain, struct gw_memory *memory, uint64_t offset,
                         const void *from, size_t bytes);
-void virtio_chain_mark(const struct virtio_chain *chain, struct gw_memory *memory); /* all that is writable */
+/* Marks the pages of the whole writable part. */
+void virtio_chain_mark(const struct virtio_chain *chain, struct gw_memory *memory);
 
 #endif

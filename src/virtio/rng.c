@@ -9,7 +9,7 @@
 #include "base/cleanup.h"
 
 #define QUEUE_SIZE 64
-#define CHAIN_BYTES 4096u /* given for one chain, whatever it asks for; a driver comes again for more */
+#define CHAIN_BYTES 4096u /* for one chain at most; a driver that wants more comes again */
 
 static_assert(offsetof(struct virtio_rng, transport) == 0, "virtio_mmio_ops gets the transport");
 
@@ -42,8 +42,8 @@ static size_t fill_from_host(uint8_t *bytes, size_t length)
 static struct virtio_chain *rng_room(struct virtio_mmio *device, unsigned index)
 {
     struct virtio_rng *rng = (struct virtio_rng *)device;
-    rng->chain = (struct virtio_chain){
-        .segments = rng->segments, .segments_max = ARRAY_COUNT(rng->segments)};
+    rng->chain = (struct virtio_chain){.segments = rng->segments,
+                                       .segments_max = ARRAY_COUNT(rng->segments)};
     return &rng->chain;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Entropy device (virtio 1.2 §5.4): the host's in host-clock mode, from a seed in instruction-clock mode. */
+/* Entropy device (virtio 1.2 §5.4): the host's in host-clock mode, from a seed in instruction-clock
+ * mode. */
 #ifndef VIRTIO_RNG_H
 #define VIRTIO_RNG_H
 
@@ -8,7 +9,7 @@
 struct virtio_rng {
     GW_SAVED(1) struct virtio_mmio transport; /* first: the object of virtio_mmio_ops */
     GW_SAVED(1) struct virtio_queue queue;
-    GW_SAVED(1) uint64_t generator; /* splitmix64; used in instruction-clock mode only */
+    GW_SAVED(1) uint64_t generator;    /* splitmix64; used in instruction-clock mode only */
     GW_HOST struct virtio_chain chain; /* the one at hand */
     GW_HOST struct virtio_segment segments[64];
 } GW_DEVICE("virtio-rng", 1, 1);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What all virtio devices share: the specification's numbers, and what the machine gives to each device. */
+/* What all virtio devices share: the specification's numbers, and what the machine gives to each
+ * device. */
 #ifndef VIRTIO_VIRTIO_H
 #define VIRTIO_VIRTIO_H
 

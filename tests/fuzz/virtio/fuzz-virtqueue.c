@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A hostile driver: the input is a program of register accesses, writes to guest memory (raw, or shaped as descriptors
- * and ring entries so that the deep places are reached), notifications, completions, stops and time, against the
- * block device (on a disk in memory) or the entropy device, in either clock mode.
+ * A hostile driver: the input is a program of register accesses, writes to guest memory (raw, or
+ * shaped as descriptors and ring entries so that the deep places are reached), notifications,
+ * completions, stops and time, against the block device (on a disk in memory) or the entropy
+ * device, in either clock mode.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -160,7 +161,8 @@ static void (*const actions[])(struct machine *machine, struct input *input) = {
     do_notify,         do_reap,          do_time,         do_stop,       do_move,
 };
 
-/* As a good driver starts, taking all that is offered, so that not every input has to find this out. */
+/* As a good driver starts, taking all that is offered, so that not every input has to find this
+ * out. */
 static void start(struct machine *machine)
 {
     static const struct {
@@ -198,7 +200,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
     struct machine machine = {.memory = memory, .ram = gw_memory_map(memory, RAM, RAM_BYTES)};
     unsigned select = (unsigned)next_number(&input, 1);
     memset(machine.ram, 0, RAM_BYTES);
-    clock_init(&machine.clock, select & SELECT_INSTRUCTIONS ? GW_CLOCK_INSTRUCTIONS : GW_CLOCK_HOST);
+    clock_init(&machine.clock,
+               select & SELECT_INSTRUCTIONS ? GW_CLOCK_INSTRUCTIONS : GW_CLOCK_HOST);
     struct virtio_host host = {.memory = memory, .clock = &machine.clock};
     memory_block_init(&machine.disk, DISK_BYTES, select & SELECT_READ_ONLY);
     if (virtio_blk_init(&machine.blk, &host, &machine.disk.block, "fuzz", NULL) < 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The guest's block driver for tests: request number `slot` has a header, up to 24 KiB of data and a status byte at
- * fixed places of its own. */
+/* The guest's block driver for tests: request number `slot` has a header, up to 24 KiB of data and
+ * a status byte at fixed places of its own. */
 #ifndef TEST_BLK_DRIVER_H
 #define TEST_BLK_DRIVER_H
 

@@ -122,8 +122,8 @@ static void put16(struct driver *driver, uint64_t address, uint16_t value)
     driver_put(driver, address, bytes, 2);
 }
 
-void driver_write_descriptor(struct driver *driver, uint64_t table, unsigned index, uint64_t address,
-                             uint32_t bytes, uint16_t flags, uint16_t next)
+void driver_write_descriptor(struct driver *driver, uint64_t table, unsigned index,
+                             uint64_t address, uint32_t bytes, uint16_t flags, uint16_t next)
 {
     uint8_t raw[16];
     put_le64(raw, address);

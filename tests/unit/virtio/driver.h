@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The guest's side for tests: a driver that lays out one split ring in guest memory and talks registers. */
+/* The guest's side for tests: a driver that lays out one split ring in guest memory and talks
+ * registers. */
 #ifndef TEST_VIRTIO_DRIVER_H
 #define TEST_VIRTIO_DRIVER_H
 
@@ -21,10 +22,26 @@ enum { D_NEXT = 1, D_WRITE = 2, D_INDIRECT = 4 };
 #define ALL_FEATURES (VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX | VIRTIO_F_INDIRECT_DESC)
 
 enum {
-    R_MAGIC = 0x00, R_VERSION = 0x04, R_ID = 0x08, R_VENDOR = 0x0c, R_FEATURES = 0x10,
-    R_FEATURES_SEL = 0x14, R_DRIVER = 0x20, R_DRIVER_SEL = 0x24, R_QUEUE_SEL = 0x30,
-    R_QUEUE_MAX = 0x34, R_QUEUE_NUM = 0x38, R_QUEUE_READY = 0x44, R_NOTIFY = 0x50, R_ISR = 0x60,
-    R_ACK = 0x64, R_STATUS = 0x70, R_DESC = 0x80, R_AVAIL = 0x90, R_USED = 0xa0, R_CONFIG = 0x100,
+    R_MAGIC = 0x00,
+    R_VERSION = 0x04,
+    R_ID = 0x08,
+    R_VENDOR = 0x0c,
+    R_FEATURES = 0x10,
+    R_FEATURES_SEL = 0x14,
+    R_DRIVER = 0x20,
+    R_DRIVER_SEL = 0x24,
+    R_QUEUE_SEL = 0x30,
+    R_QUEUE_MAX = 0x34,
+    R_QUEUE_NUM = 0x38,
+    R_QUEUE_READY = 0x44,
+    R_NOTIFY = 0x50,
+    R_ISR = 0x60,
+    R_ACK = 0x64,
+    R_STATUS = 0x70,
+    R_DESC = 0x80,
+    R_AVAIL = 0x90,
+    R_USED = 0xa0,
+    R_CONFIG = 0x100,
 };
 
 struct piece {
@@ -60,8 +77,8 @@ void driver_setup_queue(struct driver *driver, uint16_t size);
 /* All of it: reset, negotiate, queue 0, DRIVER_OK. */
 void driver_start(struct driver *driver, uint64_t features, uint16_t queue_size);
 
-void driver_write_descriptor(struct driver *driver, uint64_t table, unsigned index, uint64_t address,
-                             uint32_t bytes, uint16_t flags, uint16_t next);
+void driver_write_descriptor(struct driver *driver, uint64_t table, unsigned index,
+                             uint64_t address, uint32_t bytes, uint16_t flags, uint16_t next);
 void driver_publish(struct driver *driver, uint16_t head); /* one entry of the available ring */
 uint16_t driver_add(struct driver *driver, const struct piece *pieces, unsigned count);
 uint16_t driver_add_indirect(struct driver *driver, const struct piece *pieces, unsigned count);

@@ -16,8 +16,11 @@ static int memory_release(struct block *block, struct gw_error *error)
 
 static void note(struct memory_block *disk, const struct block_request *request)
 {
-    static const char letters[] = {[BLOCK_READ] = 'R', [BLOCK_WRITE] = 'W', [BLOCK_FLUSH] = 'F',
-                                   [BLOCK_DISCARD] = 'D', [BLOCK_ZERO] = 'Z'};
+    static const char letters[] = {[BLOCK_READ] = 'R',
+                                   [BLOCK_WRITE] = 'W',
+                                   [BLOCK_FLUSH] = 'F',
+                                   [BLOCK_DISCARD] = 'D',
+                                   [BLOCK_ZERO] = 'Z'};
     if (disk->logged + 1 < sizeof disk->log)
         disk->log[disk->logged++] = (char)(letters[request->kind] | (request->durable ? 0x20 : 0));
 }
@@ -79,7 +82,8 @@ void memory_block_init(struct memory_block *disk, uint64_t bytes, bool read_only
         .execute = memory_execute,
     };
     *disk = (struct memory_block){
-        .block = {.ops = &ops, .read_only = read_only, .event_fd = -1, .bytes = bytes, .held = true},
+        .block =
+            {.ops = &ops, .read_only = read_only, .event_fd = -1, .bytes = bytes, .held = true},
         .bytes = calloc(1, bytes),
         .end = &disk->first,
     };

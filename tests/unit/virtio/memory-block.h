@@ -9,8 +9,8 @@ struct memory_block {
     struct block block;
     uint8_t *bytes; /* owned */
     struct block_request *first, **end;
-    int fail;          /* what every request ends with, unless 0 */
-    char log[64];      /* a letter for each request as it is done: R W F D Z, lower case when durable */
+    int fail;     /* what every request ends with, unless 0 */
+    char log[64]; /* a letter for each request as it is done: R W F D Z, lower case when durable */
     unsigned logged;
 };
 

@@ -27,7 +27,8 @@ static void fixture_init(struct fixture *fixture, enum clock_mode mode, bool rea
     driver_init(&fixture->driver, mode);
     memory_block_init(&fixture->disk, DISK_BYTES, read_only);
     assert_int_equal(virtio_blk_init(&fixture->blk, &fixture->driver.host, &fixture->disk.block,
-                                     "serial-0123456789-and-more", NULL), 0);
+                                     "serial-0123456789-and-more", NULL),
+                     0);
     fixture->driver.device = &fixture->blk;
 }
 
@@ -130,7 +131,8 @@ static void a_write_changes_the_sectors_and_no_others(void **state)
     assert_int_equal(bytes, 1);
 }
 
-/* Header, data and status cut in any way, through an indirect table (§2.7.4: framing means nothing). */
+/* Header, data and status cut in any way, through an indirect table (§2.7.4: framing means
+ * nothing). */
 static void framing_does_not_matter(void **state)
 {
     struct fixture *fixture = *state;
@@ -283,8 +285,7 @@ static void more_requests_than_fit_in_flight_are_all_done(void **state)
     driver_start(driver, BLK_FEATURES, 256);
     for (unsigned i = 0; i < 100; i++) {
         struct piece pieces[3];
-        driver_add_indirect(driver, pieces,
-                            blk_lay_out(driver, i % 64, T_IN, i, 512, pieces));
+        driver_add_indirect(driver, pieces, blk_lay_out(driver, i % 64, T_IN, i, 512, pieces));
     }
     driver_kick(driver);
     assert_int_equal(fixture->disk.block.in_flight, BLOCK_DEPTH);

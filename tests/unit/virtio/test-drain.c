@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The block device as a machine has it: a thread that is a hart, a loop thread that completes, and an engine thread
- * that stops the machine again and again. Run it with ThreadSanitizer too.
+ * The block device as a machine has it: a thread that is a hart, a loop thread that completes, and
+ * an engine thread that stops the machine again and again. Run it with ThreadSanitizer too.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -166,8 +166,8 @@ static void what_is_written_is_marked_dirty(void **state)
     tracker.ops->collect(tracker.opaque, 0, 0, DRIVER_RAM_BYTES / GW_PAGE_BYTES, bitmap);
     memset(bitmap, 0, sizeof bitmap);
     driver_kick(driver);
-    assert_int_equal(tracker.ops->collect(tracker.opaque, 0, 0, DRIVER_RAM_BYTES / GW_PAGE_BYTES,
-                                          bitmap), 2);
+    assert_int_equal(
+        tracker.ops->collect(tracker.opaque, 0, 0, DRIVER_RAM_BYTES / GW_PAGE_BYTES, bitmap), 2);
     assert_true(bitmap[0x100 / 64] & 1); /* the buffer's page, 0x100 */
     assert_true(bitmap[0] >> 0x30 & 1);  /* the used ring's, 0x30 */
     tracker.ops->stop(tracker.opaque);
@@ -285,8 +285,7 @@ struct endless {
 static struct virtio_chain *endless_room(struct virtio_mmio *device, unsigned index)
 {
     struct endless *endless = (struct endless *)device;
-    endless->chain =
-        (struct virtio_chain){.segments = endless->segments, .segments_max = 4};
+    endless->chain = (struct virtio_chain){.segments = endless->segments, .segments_max = 4};
     return &endless->chain;
 }
 
@@ -302,9 +301,9 @@ static void a_driver_that_never_ends_does_not_hold_the_device(void **state)
     struct driver *driver = driver_of(state);
     static const struct virtio_device_ops ops = {.room = endless_room, .handle = endless_handle};
     struct endless endless = {.driver = driver};
-    virtio_mmio_init(&endless.transport, &driver->host,
-                     &(struct virtio_mmio_config){
-                         .ops = &ops, .queues = &endless.queue, .queue_count = 1});
+    virtio_mmio_init(
+        &endless.transport, &driver->host,
+        &(struct virtio_mmio_config){.ops = &ops, .queues = &endless.queue, .queue_count = 1});
     virtio_queue_init(&endless.queue, driver->memory, &endless.transport.negotiated, 16);
     driver->device = &endless;
     driver_start(driver, ALL_FEATURES, 16);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Broken rings: each makes the device need a reset, after which it works. The block device is behind them. */
+/* Broken rings: each makes the device need a reset, after which it works. The block device is
+ * behind them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
