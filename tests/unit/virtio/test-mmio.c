@@ -108,6 +108,7 @@ static void features_are_fixed_once_agreed(void **state)
     driver_negotiate(&fixture->driver, VIRTIO_F_VERSION_1);
     driver_set(&fixture->driver, R_DRIVER_SEL, 0);
     driver_set(&fixture->driver, R_DRIVER, UINT32_MAX);
+    driver_set(&fixture->driver, R_STATUS, 15);
     assert_int_equal(fixture->rng.transport.negotiated, VIRTIO_F_VERSION_1);
 }
 

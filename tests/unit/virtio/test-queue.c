@@ -89,9 +89,19 @@ static void a_head_out_of_range(void **state)
     expect_broken(state);
 }
 
+/* A good request in a table at `table`. */
+static void write_flush(void **state, uint64_t table)
+{
+    struct piece pieces[3];
+    blk_lay_out(driver_of(state), 0, T_FLUSH, 0, 0, pieces);
+    driver_write_descriptor(driver_of(state), table, 0, pieces[0].address, 16, D_NEXT, 1);
+    driver_write_descriptor(driver_of(state), table, 1, pieces[1].address, 1, D_WRITE, 0);
+}
+
 static void an_available_index_too_far_ahead(void **state)
 {
     struct driver *driver = driver_of(state);
+    write_flush(state, DRIVER_DESC); /* what all entries of the ring point at */
     driver->available = 16;
     driver_publish(driver, 0);
     expect_broken(state);
@@ -128,14 +138,16 @@ static void a_buffer_that_wraps_the_address_space(void **state)
 
 static void an_empty_buffer(void **state)
 {
-    descriptor(state, 0, DRIVER_BUFFERS, 0, 0, 0);
-    driver_publish(driver_of(state), 0);
+    struct piece pieces[3];
+    blk_lay_out(driver_of(state), 0, T_IN, 0, 512, pieces);
+    pieces[1].bytes = 0;
+    driver_add(driver_of(state), pieces, 3);
     expect_broken(state);
 }
 
 static void writable_before_readable(void **state)
 {
-    static const struct piece pieces[] = {{DRIVER_BUFFERS, 1, D_WRITE},
+    static const struct piece pieces[] = {{DRIVER_BUFFERS, 16, D_WRITE},
                                           {DRIVER_BUFFERS + 16, 16, 0}};
     driver_add(driver_of(state), pieces, 2);
     expect_broken(state);
@@ -153,15 +165,6 @@ static void a_request_with_half_a_header(void **state)
     static const struct piece pieces[] = {{DRIVER_BUFFERS, 15, 0}, {DRIVER_BUFFERS, 1, D_WRITE}};
     driver_add(driver_of(state), pieces, 2);
     expect_broken(state);
-}
-
-/* A good request in a table at `table`. */
-static void write_flush(void **state, uint64_t table)
-{
-    struct piece pieces[3];
-    blk_lay_out(driver_of(state), 0, T_FLUSH, 0, 0, pieces);
-    driver_write_descriptor(driver_of(state), table, 0, pieces[0].address, 16, D_NEXT, 1);
-    driver_write_descriptor(driver_of(state), table, 1, pieces[1].address, 1, D_WRITE, 0);
 }
 
 static void an_indirect_table_within_another(void **state)
@@ -185,6 +188,7 @@ static void an_indirect_table_with_a_successor(void **state)
 
 static void an_indirect_table_of_odd_length(void **state)
 {
+    write_flush(state, DRIVER_INDIRECT);
     descriptor(state, 0, DRIVER_INDIRECT, 40, D_INDIRECT, 0);
     driver_publish(driver_of(state), 0);
     expect_broken(state);
@@ -321,6 +325,29 @@ static void requests_in_flight_are_not_published_once_broken(void **state)
     expect_works(fixture);
 }
 
+/* Of a large used ring the entry and the index are on two pages. */
+static void the_page_of_a_used_entry_is_marked(void **state)
+{
+    struct fixture *fixture = *state;
+    struct driver *driver = &fixture->driver;
+    uint64_t pages = DRIVER_RAM_BYTES / GW_PAGE_BYTES, bitmap[16] = {0};
+    fixture->blk.queue.size_max = VIRTIO_QUEUE_LIMIT;
+    driver_start(driver, BLK_FEATURES, VIRTIO_QUEUE_LIMIT);
+    for (unsigned i = 0; i < 600; i++)
+        expect_works(fixture);
+    struct gw_bytemap_tracker *bytemap = gw_bytemap_tracker_new(driver->memory, NULL, NULL);
+    struct gw_tracker tracker = gw_bytemap_tracker_interface(bytemap);
+    assert_int_equal(tracker.ops->start(tracker.opaque, NULL), 0);
+    tracker.ops->collect(tracker.opaque, 0, 0, pages, bitmap);
+    memset(bitmap, 0, sizeof bitmap);
+    expect_works(fixture);
+    tracker.ops->collect(tracker.opaque, 0, 0, pages, bitmap);
+    assert_true(bitmap[0] >> 0x30 & 1);
+    assert_true(bitmap[0] >> 0x31 & 1);
+    tracker.ops->stop(tracker.opaque);
+    gw_bytemap_tracker_free(bytemap);
+}
+
 static void the_largest_queue_works(void **state)
 {
     struct fixture *fixture = *state;
@@ -365,6 +392,7 @@ int main(void)
         T(a_used_ring_out_of_alignment),
         T(a_broken_device_rests_until_reset),
         T(requests_in_flight_are_not_published_once_broken),
+        T(the_page_of_a_used_entry_is_marked),
         T(the_largest_queue_works),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
