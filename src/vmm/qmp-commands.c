@@ -67,13 +67,14 @@ static int resolve_uri(struct qmp_call *call, char *uri, size_t bytes, int *ret_
                        struct gw_error *error)
 {
     const char *given = text_argument(call, "uri");
+    size_t length = strlen(given);
     int fd;
 
     *ret_fd = -1;
-    if (strlen(given) >= bytes)
+    if (length >= bytes)
         return gw_error_set(error, GW_LAYER_VMM, GW_CODE_INVALID, -ENAMETOOLONG,
                             "Parameter 'uri' has more than %zu bytes", bytes - 1);
-    snprintf(uri, bytes, "%s", given);
+    memcpy(uri, given, length + 1);
     if (strncmp(given, "fd:", 3) != 0 || (given[3] >= '0' && given[3] <= '9'))
         return 0;
     fd = qmp_session_take_fd(call->session, given + 3);
