@@ -66,7 +66,8 @@ static int take_section(struct loader *loader, struct section *ret_section)
     section.payload = (struct state_bytes){payload, (size_t)payload_length};
     size_t whole = start.left - loader->stream.left;
     if (crc32c(0, header + STATE_AT_KIND, whole - STATE_AT_KIND) != get_le32(header + STATE_AT_CRC))
-        return state_refuse(loader, GW_CODE_CORRUPT, "the checksum of a section is wrong: it was "
+        return state_refuse(loader, GW_CODE_CORRUPT,
+                            "the checksum of a section is wrong: it was "
                             "damaged on its way");
     *ret_section = section;
     return 0;

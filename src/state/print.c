@@ -82,8 +82,8 @@ int gw_state_print(const struct gw_state_item *items, size_t count, struct gw_bu
         char name[STATE_MAX_NAME + 12];
         snprintf(name, sizeof name, "%s/%" PRIu32, items[i].type->name, items[i].instance);
         state_run_saving(items[i].type->layout, items[i].object);
-        if (json_object_set_new(json, name,
-                                print_fields(items[i].type, items[i].type->layout, items[i].object)))
+        if (json_object_set_new(
+                json, name, print_fields(items[i].type, items[i].type->layout, items[i].object)))
             r = -ENOMEM;
     }
     if (r == 0)

@@ -18,8 +18,8 @@ static uint64_t next_random(uint64_t *state)
 /* One value in four is an end of the range: that is where mistakes live. */
 static uint64_t random_value(const struct state_field *field, uint64_t *state)
 {
-    if (field->kind != STATE_SIGNED && field->minimum == 0 && (field->mask & field->maximum) !=
-        field->maximum)
+    if (field->kind != STATE_SIGNED && field->minimum == 0 &&
+        (field->mask & field->maximum) != field->maximum)
         return next_random(state) & field->mask & field->maximum;
     switch (next_random(state) % 8) {
     case 0:

@@ -163,8 +163,8 @@ static void close_section(struct gw_buf *out, size_t at, uint64_t payload_length
 {
     uint8_t *header = out->data + at;
     put_le64(header + STATE_AT_PAYLOAD_LENGTH, payload_length);
-    put_le32(header + STATE_AT_CRC, crc32c(0, header + STATE_AT_KIND,
-                                           out->length - at - STATE_AT_KIND));
+    put_le32(header + STATE_AT_CRC,
+             crc32c(0, header + STATE_AT_KIND, out->length - at - STATE_AT_KIND));
 }
 
 static int save_item(struct saver *saver)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the generator writes and the visitors read: one layout per marked struct, one type per device.
- * docs/state.md says what each entry means.
+ * What the generator writes and the visitors read: one layout per marked struct, one type per
+ * device. docs/state.md says what each entry means.
  */
 #ifndef STATE_TABLE_H
 #define STATE_TABLE_H
@@ -13,10 +13,10 @@
 #include <godwit/error.h>
 #include <godwit/state.h>
 
-#define STATE_MAX_NAME 63    /* characters of a section's or subsection's name */
-#define STATE_MAX_COUNTS 8   /* count fields of one struct */
+#define STATE_MAX_NAME 63        /* characters of a section's or subsection's name */
+#define STATE_MAX_COUNTS 8       /* count fields of one struct */
 #define STATE_MAX_SUBSECTIONS 16 /* of one device */
-#define STATE_MAX_PATH 192   /* "queues[3].descriptors[12].address" and its NUL */
+#define STATE_MAX_PATH 192       /* "queues[3].descriptors[12].address" and its NUL */
 
 enum state_kind { STATE_UNSIGNED, STATE_SIGNED, STATE_BOOL, STATE_PART };
 enum state_shape { STATE_ONE, STATE_ARRAY, STATE_POINTER };
@@ -43,7 +43,7 @@ struct state_layout {
     uint32_t version; /* of a part: the largest `since` */
     const struct state_field *fields;
     size_t field_count;
-    void (*saving)(void *object);                         /* NULL: nothing to do */
+    void (*saving)(void *object);                        /* NULL: nothing to do */
     int (*loaded)(void *object, struct gw_error *error); /* the same */
 };
 

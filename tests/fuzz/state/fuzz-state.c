@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Feeds gw_state_load() with bytes. The first chooses how they are read: as a whole stream, or as the
- * payload of a section with a right CRC, which random bytes would never get past. What loads must save
- * again, and what was saved must load and save the same.
+ * Feeds gw_state_load() with bytes. The first chooses how they are read: as a whole stream, or as
+ * the payload of a section with a right CRC, which random bytes would never get past. What loads
+ * must save again, and what was saved must load and save the same.
  */
 #include <stdint.h>
 #include <stdlib.h>

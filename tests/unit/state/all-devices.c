@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every device of the project, once, and two samples that keep the stream's format. A new device gets a make
- * function, which gives it what it needs to be alive but connects its lines to nothing, and a row in
- * all_devices; then "ninja state-golden" records it.
+ * Every device of the project, once, and two samples that keep the stream's format. A new device
+ * gets a make function, which gives it what it needs to be alive but connects its lines to nothing,
+ * and a row in all_devices; then "ninja state-golden" records it.
  */
 #include "device-suite.h"
 #include "grow-3.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The tests that every device gets for being marked: from its table alone they make states, streams and
- * damage. all-devices.c lists the devices.
+ * The tests that every device gets for being marked: from its table alone they make states, streams
+ * and damage. all-devices.c lists the devices.
  */
 #ifndef TEST_STATE_DEVICE_SUITE_H
 #define TEST_STATE_DEVICE_SUITE_H
@@ -14,8 +14,8 @@ struct suite_device {
     /* A device as its owner makes it, with all that its `loaded` functions need; never NULL. */
     void *(*make)(void);
     void (*destroy)(void *object);
-    /* Mends a random state where `loaded` wants fields to agree with each other; NULL: nothing to mend.
-     * Should mend no more than that. */
+    /* Mends a random state where `loaded` wants fields to agree with each other; NULL: nothing to
+     * mend. Should mend no more than that. */
     void (*settle)(void *object);
 };
 

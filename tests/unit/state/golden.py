@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The schema and the streams of tests/golden/, against the devices of this build.
 
-    golden.py STATE-DUMP GOLDEN-DIR           checks
-    golden.py --write STATE-DUMP GOLDEN-DIR   adds what is missing (ninja state-golden)
+    golden.py STATE-DUMP GOLDEN-DIR SOURCE-DIR           checks
+    golden.py --write STATE-DUMP GOLDEN-DIR SOURCE-DIR   adds what is missing (ninja state-golden)
 
 For every device version that was ever recorded there are NAME-vN.state, a stream, and NAME-vN.json, what it
 says. Neither is ever written again. state-schema.json is replaced only by a schema that may follow it:
@@ -136,6 +136,21 @@ def check(dump, folder, schema, recorded):
     return lines
 
 
+def unlisted_devices(source, schema):
+    """Devices that are marked in some header but are not in all-devices.c."""
+    lines = []
+    for folder, _, files in os.walk(source):
+        for name in sorted(files):
+            path = os.path.join(folder, name)
+            if not name.endswith(".h"):
+                continue
+            with open(path, encoding="utf-8") as file:
+                marked = re.findall(r'^} GW_DEVICE\("([^"]+)"', file.read(), re.MULTILINE)
+            lines += [f"{path}: device {device} is not in tests/unit/state/all-devices.c, so nothing tests "
+                      "its state: add it there" for device in marked if device not in schema["devices"]]
+    return lines
+
+
 def add(path, content):
     with open(path, "xb") as file:  # never over an old one
         file.write(content)
@@ -163,7 +178,7 @@ def write(dump, folder, schema, recorded):
 
 def main():
     act = write if sys.argv[1] == "--write" else check
-    dump, folder = sys.argv[-2:]
+    dump, folder, source = sys.argv[-3:]
     output, refusal = run(dump, "schema")
     if refusal:
         sys.exit(refusal)
@@ -173,7 +188,7 @@ def main():
     if os.path.exists(path):
         with open(path, encoding="utf-8") as file:
             recorded = json.load(file)
-    lines = act(dump, folder, schema, recorded)
+    lines = act(dump, folder, schema, recorded) + unlisted_devices(source, schema)
     print("\n".join(lines))
     sys.exit(1 if lines else 0)
 

@@ -16,8 +16,11 @@ static void add(struct finder *finder, const char *path, const struct state_fiel
                 const void *element)
 {
     struct leaves *leaves = finder->leaves;
-    leaves->leaf = realloc(leaves->leaf, (leaves->count + 1) * sizeof *leaves->leaf);
-    assert(leaves->leaf);
+    bool is_full = (leaves->count & (leaves->count - 1)) == 0; /* room doubles at powers of two */
+    if (is_full) {
+        leaves->leaf = realloc(leaves->leaf, (2 * leaves->count + 1) * sizeof *leaves->leaf);
+        assert(leaves->leaf);
+    }
     struct leaf *leaf = &leaves->leaf[leaves->count++];
     *leaf = (struct leaf){.field = field, .element = element, .at = finder->at};
     snprintf(leaf->path, sizeof leaf->path, "%s", path);

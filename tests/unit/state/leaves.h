@@ -10,7 +10,8 @@
 
 struct leaf {
     char path[STATE_MAX_PATH];
-    const struct state_field *field; /* of kind STATE_PART: the part's version in front of its fields */
+    const struct state_field
+        *field; /* of kind STATE_PART: the part's version in front of its fields */
     const void *element;
     size_t at; /* in the section's payload */
 };

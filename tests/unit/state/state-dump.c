@@ -36,8 +36,8 @@ static int read_file(const char *path, struct gw_buf *out, struct gw_error *erro
     return 0;
 }
 
-static int run_save(const struct suite_device *device, struct gw_state_item *item,
-                    const char *seed, struct gw_buf *out, struct gw_error *error)
+static int run_save(const struct suite_device *device, struct gw_state_item *item, const char *seed,
+                    struct gw_buf *out, struct gw_error *error)
 {
     gw_state_random(item->type, item->object, strtoull(seed, NULL, 10));
     if (device->settle)
@@ -76,8 +76,9 @@ static int run(int argc, char **argv, struct gw_buf *out, struct gw_error *error
     for (const struct suite_device *device = all_devices; argc == 4 && device->type; device++)
         if (strcmp(argv[2], gw_state_type_name(device->type)) == 0)
             return run_on(device, argv[1], argv[3], out, error);
-    return gw_error_set(error, GW_LAYER_BASE, GW_CODE_INVALID, -EINVAL,
-                        "usage: state-dump schema | save NAME SEED | print NAME FILE | resave NAME FILE");
+    return gw_error_set(
+        error, GW_LAYER_BASE, GW_CODE_INVALID, -EINVAL,
+        "usage: state-dump schema | save NAME SEED | print NAME FILE | resave NAME FILE");
 }
 
 int main(int argc, char **argv)

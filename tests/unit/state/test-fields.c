@@ -203,8 +203,8 @@ static void random_states_depend_on_the_seed_alone(void **state)
     gw_state_random(&sample_state_type, &pair->here, 8);
     assert_true(gw_state_compare(&sample_state_type, &pair->here, &pair->there, name, sizeof name));
     gw_state_random(&sample_state_type, &pair->there, 8);
-    assert_false(gw_state_compare(&sample_state_type, &pair->here, &pair->there, name,
-                                  sizeof name));
+    assert_false(
+        gw_state_compare(&sample_state_type, &pair->here, &pair->there, name, sizeof name));
 }
 
 static void a_name_that_does_not_fit_is_cut(void **state)

@@ -13,14 +13,17 @@
 #include "grow-1.h"
 #include "streams.h"
 
+/* clang-format off */
 /* Payload of grow version 1: value 7, part version 1, two parts, padding, no subsections. */
 static const uint8_t payload[] = {7, 0, 0, 0, 1, 0, 0, 0, 0x34, 0x12, 0x78, 0x56, 0, 0, 0, 0,
                                   0, 0, 0, 0, 0, 0, 0, 0};
+/* clang-format on */
 
 static const struct grow_1 written = {.value = 7, .parts = {{0x1234}, {0x5678}}};
 
 static void the_bytes_are_those_of_the_specification(void **state)
 {
+    /* clang-format off */
     static const uint8_t expected[] = {
         'G', 'W', 'S', 'T', 'A', 'T', 'E', '\n', 1, 0, 0, 0, 0, 0, 0, 0, /* header */
         0, 0, 0, 0, 1, 0, 0, 0,                      /* CRC (filled in below), kind */
@@ -34,6 +37,7 @@ static void the_bytes_are_those_of_the_specification(void **state)
         0, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, /* end: CRC, kind, sections, zero */
         0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
     };
+    /* clang-format on */
     struct grow_1 grow = written;
     struct gw_state_item item = {&grow_1_state_type, 5, &grow};
     _cleanup_(gw_buf_fini) struct gw_buf stream = {0}, wanted = {0};
@@ -102,11 +106,26 @@ static void two_sections(struct gw_buf *out, const char *name, uint32_t instance
     stream_section(out, 1, name, instance, 1, payload, sizeof payload);
     stream_end(out, 2);
 }
-static void section_twice(struct gw_buf *out) { two_sections(out, "grow", 0); }
-static void foreign_instance(struct gw_buf *out) { two_sections(out, "grow", 1); }
-static void foreign_name(struct gw_buf *out) { two_sections(out, "shrink", 0); }
-static void name_with_escape(struct gw_buf *out) { two_sections(out, "gr\033[2J", 0); }
-static void name_empty(struct gw_buf *out) { two_sections(out, "", 0); }
+static void section_twice(struct gw_buf *out)
+{
+    two_sections(out, "grow", 0);
+}
+static void foreign_instance(struct gw_buf *out)
+{
+    two_sections(out, "grow", 1);
+}
+static void foreign_name(struct gw_buf *out)
+{
+    two_sections(out, "shrink", 0);
+}
+static void name_with_escape(struct gw_buf *out)
+{
+    two_sections(out, "gr\033[2J", 0);
+}
+static void name_empty(struct gw_buf *out)
+{
+    two_sections(out, "", 0);
+}
 static void name_too_long(struct gw_buf *out)
 {
     two_sections(out, "1234567890123456789012345678901234567890123456789012345678901234", 0);
@@ -123,12 +142,30 @@ static void one_section(struct gw_buf *out, uint32_t kind, uint32_t version, con
     stream_section(out, kind, "grow", 0, version, bytes, length);
     stream_end(out, sections);
 }
-static void unknown_kind(struct gw_buf *out) { one_section(out, 3, 1, payload, 24, 1); }
-static void version_newer(struct gw_buf *out) { one_section(out, 1, 2, payload, 24, 1); }
-static void version_zero(struct gw_buf *out) { one_section(out, 1, 0, payload, 24, 1); }
-static void end_counts_wrong(struct gw_buf *out) { one_section(out, 1, 1, payload, 24, 2); }
-static void payload_empty(struct gw_buf *out) { one_section(out, 1, 1, payload, 0, 1); }
-static void payload_short(struct gw_buf *out) { one_section(out, 1, 1, payload, 16, 1); }
+static void unknown_kind(struct gw_buf *out)
+{
+    one_section(out, 3, 1, payload, 24, 1);
+}
+static void version_newer(struct gw_buf *out)
+{
+    one_section(out, 1, 2, payload, 24, 1);
+}
+static void version_zero(struct gw_buf *out)
+{
+    one_section(out, 1, 0, payload, 24, 1);
+}
+static void end_counts_wrong(struct gw_buf *out)
+{
+    one_section(out, 1, 1, payload, 24, 2);
+}
+static void payload_empty(struct gw_buf *out)
+{
+    one_section(out, 1, 1, payload, 0, 1);
+}
+static void payload_short(struct gw_buf *out)
+{
+    one_section(out, 1, 1, payload, 16, 1);
+}
 static void payload_long(struct gw_buf *out)
 {
     uint8_t longer[25] = {0};
@@ -149,7 +186,10 @@ static void part_version_zero(struct gw_buf *out)
     other[4] = 0;
     one_section(out, 1, 1, other, sizeof other, 1);
 }
-static void good(struct gw_buf *out) { one_section(out, 1, 1, payload, 24, 1); }
+static void good(struct gw_buf *out)
+{
+    one_section(out, 1, 1, payload, 24, 1);
+}
 static void bytes_after_the_end(struct gw_buf *out)
 {
     good(out);
@@ -187,7 +227,10 @@ static void crc_wrong(struct gw_buf *out)
     good(out);
     out->data[16] ^= 1;
 }
-static void empty(struct gw_buf *out) { gw_buf_clear(out); }
+static void empty(struct gw_buf *out)
+{
+    gw_buf_clear(out);
+}
 static void without_end(struct gw_buf *out)
 {
     good(out);
@@ -231,8 +274,7 @@ static const struct wrong wrongs[] = {
     {"part version 0", part_version_zero, "grow/0: field parts[0]: a part's version is 0"},
     {"bytes after the end", bytes_after_the_end, "state stream: 3 bytes follow its end section"},
     {"a wrong magic", wrong_magic, "state stream: this is not a godwit state stream"},
-    {"another format", other_format,
-     "state stream: its format 2 is not the 1 of this release"},
+    {"another format", other_format, "state stream: its format 2 is not the 1 of this release"},
     {"a reserved field of the header", header_zero_set,
      "state stream: a reserved field of the header is set"},
     {"a reserved field of a section", section_zero_set,
@@ -304,8 +346,8 @@ int main(void)
     };
     struct CMUnitTest refusals[ARRAY_COUNT(wrongs)];
     for (size_t i = 0; i < ARRAY_COUNT(wrongs); i++)
-        refusals[i] = (struct CMUnitTest){wrongs[i].name, is_refused, NULL, NULL,
-                                          (void *)&wrongs[i]};
+        refusals[i] =
+            (struct CMUnitTest){wrongs[i].name, is_refused, NULL, NULL, (void *)&wrongs[i]};
     return cmocka_run_group_tests(tests, NULL, NULL) +
            cmocka_run_group_tests_name("refused", refusals, NULL, NULL);
 }

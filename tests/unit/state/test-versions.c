@@ -104,12 +104,14 @@ static void an_absent_subsection_becomes_zero_or_the_minimum(void **state)
     assert_int_equal(there.odd[2], 0);
 }
 
-/* value, part version 1, parts 0 0, added 1, padding to 16, number of subsections: put them behind. */
+/* clang-format off */
+/* value, part version 1, parts 0 0, added 1, padding to 16, number of subsections. */
 static const uint8_t main_fields[24] = {0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1};
 static const uint8_t rare[] = {4, 0, 0, 0, 3, 0, 0, 0, 'r', 'a', 'r', 'e', 0, 0, 0, 0,
                                9, 0, 1, 0, 0, 0, 0, 0};
 static const uint8_t odd[] = {3, 0, 0, 0, 3, 0, 0, 0, 'o', 'd', 'd', 0, 0, 0, 0, 0,
                               7, 8, 9, 0, 0, 0, 0, 0};
+/* clang-format on */
 
 static void build(struct gw_buf *stream, uint32_t count, const uint8_t *first,
                   const uint8_t *second)

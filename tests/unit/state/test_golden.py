@@ -2,7 +2,7 @@
 """What golden.py calls a change that needs a version."""
 import copy
 
-from golden import binding, difference, schema_mistakes
+from golden import binding, difference, schema_mistakes, unlisted_devices
 
 SCHEMA = {
     "devices": {"uart": {"version": 1, "minimum": 1, "fields": [
@@ -77,3 +77,11 @@ def test_only_versions_with_a_stream_bind():
     schema["devices"]["uart"]["fields"].append({"name": "q", "type": "part queue", "since": 1})
     assert binding(schema, [("uart", 1)]) == schema
     assert binding(schema, []) == {"devices": {}, "parts": {}}
+
+
+def test_a_marked_device_must_be_listed(tmp_path):
+    (tmp_path / "rtc.h").write_text('struct rtc {\n    GW_SAVED(1) int x;\n} GW_DEVICE("rtc", 1, 1);\n')
+    assert len(unlisted_devices(tmp_path, SCHEMA)) == 1
+    assert "rtc.h: device rtc is not in" in unlisted_devices(tmp_path, SCHEMA)[0]
+    (tmp_path / "rtc.h").write_text('/* like GW_DEVICE("x", 1, 1) */\n} GW_DEVICE("uart", 1, 1);\n')
+    assert unlisted_devices(tmp_path, SCHEMA) == []
