@@ -21,6 +21,7 @@
 #include "device/uart16550.h"
 #include "virtio/blk.h"
 #include "virtio/rng.h"
+#include "vmm/scrollback.h"
 
 /* A device and what is around it; `device` comes first, so that its address is the bench's. */
 #define BENCH(type)                                                                                \
@@ -179,6 +180,20 @@ static void settle_blk(void *object)
     settle_transport(&((struct virtio_blk *)object)->transport);
 }
 
+static void *make_scrollback(void)
+{
+    return calloc(1, sizeof(struct scrollback));
+}
+
+static void settle_scrollback(void *object)
+{
+    struct scrollback *scrollback = object;
+    if (scrollback->total < scrollback->count)
+        scrollback->total = scrollback->count;
+    if (scrollback->count < SCROLLBACK_BYTES)
+        scrollback->start = 0;
+}
+
 const struct suite_device all_devices[] = {
     {&sample_state_type, make_sample, destroy_sample, sample_settle},
     {&grow_3_state_type, make_grow, free, NULL},
@@ -191,5 +206,6 @@ const struct suite_device all_devices[] = {
     {&test_finisher_state_type, make_finisher, free, NULL},
     {&virtio_rng_state_type, make_rng, destroy_rng, settle_rng},
     {&virtio_blk_state_type, make_blk, destroy_blk, settle_blk},
+    {&scrollback_state_type, make_scrollback, free, settle_scrollback},
     {NULL, NULL, NULL, NULL},
 };

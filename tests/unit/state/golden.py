@@ -16,7 +16,8 @@ import re
 import subprocess
 import sys
 
-SEED = "1"
+SEEDS = range(1, 33)
+LARGE_BYTES = 8192
 
 
 def run(dump, *arguments):
@@ -151,6 +152,12 @@ def unlisted_devices(source, schema):
     return lines
 
 
+def choose_stream(streams):
+    """The one that says most without weighing on the repository for ever."""
+    small = [stream for stream in streams if len(stream) <= LARGE_BYTES]
+    return max(small, key=len) if small else min(streams, key=len)
+
+
 def add(path, content):
     with open(path, "xb") as file:  # never over an old one
         file.write(content)
@@ -165,10 +172,11 @@ def write(dump, folder, schema, recorded):
         base = os.path.join(folder, f"{name}-v{device['version']}")
         if os.path.exists(base + ".state"):
             continue
-        stream, refusal = run(dump, "save", name, SEED)
-        if refusal:
-            return [f"device {name}: {refusal}"]
-        add(base + ".state", stream)
+        saved = [run(dump, "save", name, str(seed)) for seed in SEEDS]
+        refusals = [refusal for _, refusal in saved if refusal]
+        if refusals:
+            return [f"device {name}: {refusals[0]}"]
+        add(base + ".state", choose_stream([stream for stream, _ in saved]))
         add(base + ".json", run(dump, "print", name, base + ".state")[0])
     with open(os.path.join(folder, "state-schema.json"), "w", encoding="utf-8") as file:
         json.dump(schema, file, indent=1)
