@@ -61,8 +61,9 @@ def _build_initramfs(debian, home):
     for module in sorted((debian / "modules").iterdir()):
         archive.file(f"lib/modules/{module.name}", module.read_bytes())
     archive.file("init", (GUEST_SOURCES / "init").read_bytes(), 0o755)
-    for script in sorted((GUEST_SOURCES / "run").iterdir()):
-        archive.file(f"etc/run/{script.name}", script.read_bytes(), 0o755)
+    for folder, place in (("bin", "bin"), ("run", "etc/run")):
+        for script in sorted((GUEST_SOURCES / folder).iterdir()):
+            archive.file(f"{place}/{script.name}", script.read_bytes(), 0o755)
     for source in sorted(GUEST_SOURCES.glob("*.c")):
         program = home / source.stem
         subprocess.run([*COMPILE, "-s", source, "-o", program, "-lm"], check=True)

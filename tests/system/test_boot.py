@@ -66,8 +66,7 @@ def test_the_guest_notices_a_damaged_disk(boot):
 
 def test_the_state_of_the_disk_survives_the_process(boot, image):
     guest = boot(run="shell", ready="guest# ")
-    guest.shell("for m in crc16 mbcache jbd2 ext4; do insmod /lib/modules/$m.ko; done; "
-                "mount -t ext4 /dev/vda /mnt && echo mounted", "^mounted")
+    guest.shell("mount-disk; echo mounted", "^mounted")
     guest.shell("echo kept >/mnt/note; umount /mnt && echo unmounted", "^unmounted")
     guest.console.send("exit\n")
     assert guest.machine.wait_exit(30) == 0
