@@ -23,7 +23,7 @@ struct flightlog;
 
 /* Strings are copied. `machine` may be NULL while it is not known (destination before OFFER). */
 struct flightlog *flightlog_new(bool is_source, const char *session, const char *machine,
-                                const char *uri);
+                                const char *uri); /* NULL without memory */
 void flightlog_free(struct flightlog *log);
 
 void flightlog_set_session(struct flightlog *log, const char *session); /* destination, from OFFER */
@@ -38,7 +38,8 @@ void flightlog_add_phase(struct flightlog *log, uint64_t at_ns, const char *phas
 /* Something worth telling ("switchover taken back: READY came too late"). */
 void flightlog_add_event(struct flightlog *log, uint64_t at_ns, const char *sentence);
 void flightlog_add_round(struct flightlog *log, const struct gw_round *round);
-/* Consecutive decisions for the same action are joined into one entry that counts them. */
+/* Consecutive decisions for the same action, with no end of a round between them, are joined into one entry
+ * that counts them and has the words of the last. */
 void flightlog_add_decision(struct flightlog *log, uint64_t at_ns,
                             const struct policy_decision *decision);
 
@@ -52,17 +53,26 @@ void flightlog_set_verdict(struct flightlog *log, uint64_t at_ns, enum gw_migrat
                            const struct gw_error *error, const char *what_next);
 void flightlog_set_totals(struct flightlog *log, const struct gw_migrate_info *info);
 
-/* Earlier flights of this guest. Source: from the newest log of `machine` in its directory. Destination:
- * from the JSON array in OFFER (hostile). A bad array is refused and the log stays as it was. */
+/* Earlier flights of this guest. Source: from the logs in its directory. Destination: from the JSON array in
+ * OFFER (hostile). A bad array is refused and the log stays as it was. */
 void flightlog_inherit(struct flightlog *log, const char *directory);
 int flightlog_set_earlier(struct flightlog *log, const void *json, size_t length,
                           struct gw_error *error);
-/* The array for OFFER: earlier flights of this guest, oldest first, at most GW_FLIGHT_LOG_EARLIER. */
+/* The array for OFFER: earlier flights of this guest, condensed, oldest first, at most GW_FLIGHT_LOG_EARLIER
+ * and FLIGHTLOG_EARLIER_BYTES. */
+#define FLIGHTLOG_EARLIER_BYTES ((size_t)512 << 10)
 int flightlog_format_earlier(struct flightlog *log, struct gw_buf *out);
+
+/* The other side's document of this flight (hostile), kept condensed. Refused when it is of another session. */
+int flightlog_set_other_side(struct flightlog *log, const void *json, size_t length,
+                             struct gw_error *error);
+/* This side's document, condensed, for the other side. */
+int flightlog_format_condensed(struct flightlog *log, struct gw_buf *out);
 
 int flightlog_serialise(struct flightlog *log, struct gw_buf *out);
 /* DIRECTORY/SESSION.json, mode 0600, written to a temporary name and renamed; an older file of the session is
- * replaced. The directory is made if it is missing. */
+ * replaced. The directory is made if it is missing. Where the guest has arrived (destination, completed)
+ * the earlier flights are put beside it, unless they are there. */
 int flightlog_write(struct flightlog *log, const char *directory, struct gw_error *error);
 
 #endif

@@ -25,6 +25,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "migrate/words.h"
 
 #define PAGE_BYTES 4096.0
 #define SECOND_NS 1000000000ull
@@ -236,36 +237,6 @@ static void measure(const struct policy_input *in, struct figures *f, struct pol
 }
 
 /* ---- Words ---- */
-
-struct words {
-    char text[16];
-};
-
-static struct words in_words(double value, const double *steps, const char *const *units, size_t count)
-{
-    struct words words;
-    size_t i = 0;
-    while (i + 1 < count && value >= steps[i + 1] * 0.9995)
-        i++;
-    double scaled = value / steps[i];
-    snprintf(words.text, sizeof words.text, scaled < 9.95 && i > 0 ? "%.1f %s" : "%.0f %s",
-             scaled < 1e6 ? scaled : 999999, units[i]);
-    return words;
-}
-
-static struct words bytes_in_words(double bytes)
-{
-    static const double steps[] = {1, 1e3, 1e6, 1e9, 1e12};
-    static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
-    return in_words(bytes, steps, units, ARRAY_COUNT(steps));
-}
-
-static struct words time_in_words(double us)
-{
-    static const double steps[] = {1, 1e3, 1e6};
-    static const char *const units[] = {"us", "ms", "s"};
-    return in_words(us, steps, units, ARRAY_COUNT(steps));
-}
 
 __attribute__((format(printf, 3, 4))) static void decide(struct policy_decision *out,
                                                          enum policy_action action,

@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A flight log in plain sentences. Whatever does not fit into the width is wrapped or left out, never cut. */
+#include <godwit/flight-log.h>
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "migrate/flight-model.h"
+#include "migrate/words.h"
+
+#define FIRST_ROUNDS 4
+#define LAST_ROUNDS 16
+#define SHOWN_DECISIONS 12
+
+struct page {
+    struct gw_buf *out;
+    unsigned width;
+    int result; /* the first failure to append */
+};
+
+static void put(struct page *page, const char *text, size_t bytes)
+{
+    if (page->result == 0)
+        page->result = gw_buf_append(page->out, text, bytes);
+}
+
+/* Columns that the text takes: one for each UTF-8 character. */
+static size_t columns_of(const char *text, size_t bytes)
+{
+    size_t columns = 0;
+    for (size_t i = 0; i < bytes; i++)
+        columns += ((unsigned char)text[i] & 0xc0) != 0x80;
+    return columns;
+}
+
+static void put_spaces(struct page *page, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        put(page, " ", 1);
+}
+
+/* Words wrapped at the width; the first line begins at `first` columns, the others at `indent`. */
+static void put_wrapped(struct page *page, const char *text, size_t first, size_t indent)
+{
+    size_t column = first, start = first;
+    put_spaces(page, first);
+    while (*text) {
+        size_t bytes = strcspn(text, " "), columns = columns_of(text, bytes);
+        if (column > start && column + 1 + columns > page->width) {
+            put(page, "\n", 1);
+            put_spaces(page, indent);
+            column = start = indent;
+        } else if (column > start) {
+            put(page, " ", 1);
+            column++;
+        }
+        put(page, text, bytes);
+        column += columns;
+        text += bytes;
+        text += strspn(text, " ");
+    }
+    put(page, "\n", 1);
+}
+
+__attribute__((format(printf, 2, 3))) static void say(struct page *page, const char *format, ...)
+{
+    _cleanup_free_ char *text = NULL;
+    va_list arguments;
+    va_start(arguments, format);
+    if (vasprintf(&text, format, arguments) < 0) {
+        text = NULL;
+        page->result = -ENOMEM;
+    }
+    va_end(arguments);
+    if (text)
+        put_wrapped(page, text, 0, 0);
+}
+
+__attribute__((format(printf, 3, 4))) static void say_item(struct page *page, uint64_t at_ns,
+                                                           const char *format, ...)
+{
+    _cleanup_free_ char *text = NULL, *line = NULL;
+    va_list arguments;
+    va_start(arguments, format);
+    if (vasprintf(&text, format, arguments) < 0)
+        text = NULL;
+    va_end(arguments);
+    if (!text || asprintf(&line, "%7s  %s", time_in_words((double)at_ns / 1e3).text, text) < 0) {
+        line = NULL;
+        page->result = -ENOMEM;
+        return;
+    }
+    put_spaces(page, 2);
+    size_t padding = strspn(line, " ");
+    put_spaces(page, padding);
+    put_wrapped(page, line + padding, 0, 11);
+}
+
+static void heading(struct page *page, const char *text)
+{
+    put(page, "\n", 1);
+    put(page, text, strlen(text));
+    put(page, "\n", 1);
+}
+
+/* ---- Who and how ---- */
+
+static const char *or_else(const char *text, const char *otherwise)
+{
+    return text[0] ? text : otherwise;
+}
+
+static void say_title(struct page *page, const struct gw_flight_log *log)
+{
+    bool is_source = strcmp(log->role, "source") == 0;
+    const char *from = is_source ? log->host : log->peer_host;
+    const char *to = is_source ? log->peer_host : log->host;
+    time_t seconds = (time_t)(log->started_ms / 1000);
+    struct tm utc;
+    char when[64] = "";
+    if (gmtime_r(&seconds, &utc))
+        strftime(when, sizeof when, "%e %B %Y %H:%M:%S UTC", &utc);
+    say(page, "Flight %llu of %s,%s%s", (unsigned long long)log->number,
+        or_else(log->machine, "an unnamed machine"), when[0] == ' ' ? "" : " ", when);
+    say(page, "from %s to %s (%s), told by the %s; session %s", or_else(from, "an unknown host"),
+        or_else(to, "an unknown host"), or_else(log->uri, "address unknown"), log->role,
+        log->session);
+}
+
+static void say_end(struct page *page, const struct gw_flight_log *log)
+{
+    const struct flight_verdict *verdict = &log->verdict;
+    struct words took = time_in_words((double)verdict->at_ns / 1e3);
+    if (!verdict->present) {
+        say(page, "No end is recorded: it is still going on, or the process ended without a word.");
+        return;
+    }
+    if (strcmp(verdict->status, "completed") == 0) {
+        say(page, "It completed in %s.", took.text);
+        return;
+    }
+    say(page, "It %s after %s in phase %s%s%s: %s%s%s%s",
+        strcmp(verdict->status, "cancelled") == 0 ? "was cancelled" : "failed", took.text,
+        or_else(verdict->phase, "unknown"), verdict->side[0] ? ", on the " : "", verdict->side,
+        or_else(verdict->sentence, "no reason was given"), verdict->code[0] ? " (" : "",
+        verdict->code, verdict->code[0] ? ")" : "");
+    if (verdict->next[0])
+        say(page, "What to do: %s", verdict->next);
+}
+
+static void say_pause_in_short(struct page *page, const struct gw_flight_log *log)
+{
+    const struct flight_pause *pause = &log->pause;
+    if (!pause->present || pause->pause_us == 0)
+        return;
+    say(page, "The guest stood still for %s; the budget was %s%s%s.",
+        time_in_words((double)pause->pause_us).text, time_in_words((double)pause->budget_us).text,
+        pause->predicted_us ? ", predicted were " : "",
+        pause->predicted_us ? time_in_words((double)pause->predicted_us).text : "");
+}
+
+static void say_totals(struct page *page, const struct gw_flight_log *log)
+{
+    const struct flight_totals *totals = &log->totals;
+    if (!totals->present)
+        return;
+    say(page, "%s went over the wire for %s of guest memory: %llu pages as they are, %llu as zeroes, "
+        "in %llu rounds.", bytes_in_words((double)totals->bytes_sent).text,
+        bytes_in_words((double)log->ram_bytes).text, (unsigned long long)totals->pages_normal,
+        (unsigned long long)totals->pages_zero,
+        (unsigned long long)(log->rounds.count + log->rounds.left_out));
+}
+
+static void say_settings(struct page *page, const struct gw_flight_log *log)
+{
+    const struct flight_parameters *settings = log->parameters.entries;
+    if (log->parameters.count == 0)
+        return;
+    heading(page, "Settings");
+    for (size_t i = 0; i < log->parameters.count; i++) {
+        char deadline[40] = "no deadline", limit[40] = "no bandwidth limit";
+        if (settings[i].deadline_ms)
+            snprintf(deadline, sizeof deadline, "deadline %s",
+                     time_in_words((double)settings[i].deadline_ms * 1e3).text);
+        if (settings[i].max_bandwidth)
+            snprintf(limit, sizeof limit, "at most %s/s",
+                     bytes_in_words((double)settings[i].max_bandwidth).text);
+        say_item(page, settings[i].at_ns, "pause budget %s, %s, %s%s",
+                 time_in_words((double)settings[i].downtime_limit_ms * 1e3).text, deadline, limit,
+                 settings[i].verify_ram ? ", memory verified" : "");
+    }
+}
+
+/* ---- Rounds ---- */
+
+struct column {
+    const char *title;
+    unsigned width;
+    void (*format)(const struct gw_round *round, char *text, size_t bytes);
+};
+
+static void format_number(const struct gw_round *round, char *text, size_t bytes)
+{
+    snprintf(text, bytes, "%llu", (unsigned long long)round->number);
+}
+
+static void format_at(const struct gw_round *round, char *text, size_t bytes)
+{
+    snprintf(text, bytes, "%s", time_in_words((double)round->started_ns / 1e3).text);
+}
+
+static void format_took(const struct gw_round *round, char *text, size_t bytes)
+{
+    snprintf(text, bytes, "%s", time_in_words((double)round->duration_ns / 1e3).text);
+}
+
+static void format_sent(const struct gw_round *round, char *text, size_t bytes)
+{
+    snprintf(text, bytes, "%s", bytes_in_words((double)round->wire_bytes).text);
+}
+
+static void format_left(const struct gw_round *round, char *text, size_t bytes)
+{
+    snprintf(text, bytes, "%s", bytes_in_words((double)round->remaining_bytes).text);
+}
+
+static void format_speed(const struct gw_round *round, char *text, size_t bytes)
+{
+    snprintf(text, bytes, "%s/s", bytes_in_words((double)round->bandwidth).text);
+}
+
+static void format_dirtied(const struct gw_round *round, char *text, size_t bytes)
+{
+    snprintf(text, bytes, "%s/s", bytes_in_words((double)round->dirty_rate * 4096).text);
+}
+
+static void format_raw(const struct gw_round *round, char *text, size_t bytes)
+{
+    snprintf(text, bytes, "%llu", (unsigned long long)round->raw_pages);
+}
+
+static void format_zero(const struct gw_round *round, char *text, size_t bytes)
+{
+    snprintf(text, bytes, "%llu", (unsigned long long)round->zero_pages);
+}
+
+/* In the order of importance: a narrow page shows the first ones. */
+static const struct column columns[] = {
+    {"round", 7, format_number},  {"took", 9, format_took},      {"sent", 9, format_sent},
+    {"left", 9, format_left},     {"speed", 11, format_speed},   {"dirtied", 11, format_dirtied},
+    {"at", 9, format_at},         {"raw pages", 11, format_raw}, {"zero pages", 12, format_zero},
+};
+
+static void put_row(struct page *page, const struct gw_round *round)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < ARRAY_COUNT(columns); i++) {
+        char text[32];
+        if (used + columns[i].width > page->width)
+            break;
+        if (round)
+            columns[i].format(round, text, sizeof text);
+        else
+            snprintf(text, sizeof text, "%s", columns[i].title);
+        size_t length = strlen(text);
+        put_spaces(page, length < columns[i].width ? columns[i].width - length : 1);
+        put(page, text, length);
+        used += columns[i].width;
+    }
+    put(page, "\n", 1);
+}
+
+static void say_rounds(struct page *page, const struct gw_flight_log *log)
+{
+    const struct flight_series *series = &log->rounds;
+    if (series->count == 0 && log->other_side)
+        series = &log->other_side->rounds;
+    const struct gw_round *rounds = series->entries;
+    if (series->count == 0)
+        return;
+    heading(page, "Rounds");
+    put_row(page, NULL);
+    for (size_t i = 0; i < series->count; i++) {
+        if (i == FIRST_ROUNDS && series->count > FIRST_ROUNDS + LAST_ROUNDS) {
+            say(page, "    ...");
+            i = series->count - LAST_ROUNDS;
+        }
+        put_row(page, &rounds[i]);
+    }
+    if (series->left_out)
+        say(page, "%llu more rounds were not kept.", (unsigned long long)series->left_out);
+}
+
+static void say_decisions(struct page *page, const struct gw_flight_log *log)
+{
+    const struct flight_decision *decisions = log->decisions.entries;
+    size_t count = log->decisions.count;
+    if (count == 0)
+        return;
+    heading(page, "Decisions");
+    size_t from = count > SHOWN_DECISIONS ? count - SHOWN_DECISIONS : 0;
+    if (from + log->decisions.left_out > 0)
+        say(page, "  (the last %zu of %llu)", count - from,
+            (unsigned long long)(count + log->decisions.left_out));
+    for (size_t i = from; i < count; i++) {
+        char times[40] = "";
+        if (decisions[i].count > 1)
+            snprintf(times, sizeof times, " (%llu times)", (unsigned long long)decisions[i].count);
+        say_item(page, decisions[i].last_ns, "%s%s", decisions[i].reason, times);
+    }
+}
+
+/* ---- The pause and the rest ---- */
+
+static void put_bar(struct page *page, const char *name, uint64_t part_us, double whole_us)
+{
+    char line[64];
+    int length = snprintf(line, sizeof line, "  %-8s %8s  ", name, time_in_words((double)part_us).text);
+    put(page, line, (size_t)length);
+    size_t room = page->width > 61 ? 40 : page->width - 21;
+    size_t blocks = whole_us > 0 ? (size_t)((double)part_us / whole_us * (double)room + 0.5) : 0;
+    for (size_t i = 0; i < blocks && i < room; i++)
+        put(page, "█", strlen("█"));
+    put(page, "\n", 1);
+}
+
+static void say_pause(struct page *page, const struct gw_flight_log *log)
+{
+    static const struct {
+        const char *name;
+        size_t offset;
+    } rows[] = {
+        {"stop", offsetof(struct gw_pause_parts, stop_us)},
+        {"memory", offsetof(struct gw_pause_parts, ram_us)},
+        {"save", offsetof(struct gw_pause_parts, save_us)},
+        {"send", offsetof(struct gw_pause_parts, send_us)},
+        {"load", offsetof(struct gw_pause_parts, load_us)},
+        {"verify", offsetof(struct gw_pause_parts, verify_us)},
+        {"ready", offsetof(struct gw_pause_parts, ready_us)},
+        {"commit", offsetof(struct gw_pause_parts, commit_us)},
+        {"start", offsetof(struct gw_pause_parts, start_us)},
+    };
+    const struct flight_pause *pause = &log->pause;
+    if (!pause->present)
+        return;
+    heading(page, "The pause by its parts");
+    double whole_us = (double)gw_pause_parts_sum(&pause->parts);
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        uint64_t part_us;
+        memcpy(&part_us, (const char *)&pause->parts + rows[i].offset, sizeof part_us);
+        if (part_us > 0)
+            put_bar(page, rows[i].name, part_us, whole_us);
+    }
+    if (pause->pause_us)
+        say(page, "  From the last instruction on the source to the first on the destination: %s, right to within %s.",
+            time_in_words((double)pause->pause_us).text,
+            time_in_words((double)pause->clock_error_us).text);
+}
+
+static void say_timeline(struct page *page, const struct gw_flight_log *log)
+{
+    const struct flight_phase *phases = log->phases.entries;
+    const struct flight_event *events = log->events.entries;
+    size_t phase = 0, event = 0;
+    if (log->phases.count + log->events.count == 0)
+        return;
+    heading(page, "Timeline");
+    while (phase < log->phases.count || event < log->events.count) {
+        bool phase_next = event == log->events.count ||
+                          (phase < log->phases.count && phases[phase].at_ns <= events[event].at_ns);
+        if (phase_next)
+            say_item(page, phases[phase].at_ns, "phase %s", phases[phase].name);
+        else
+            say_item(page, events[event].at_ns, "%s", events[event].text);
+        phase += phase_next;
+        event += !phase_next;
+    }
+}
+
+int gw_flight_log_explain_text(const struct gw_flight_log *log, unsigned width, struct gw_buf *out,
+                               struct gw_error *error)
+{
+    struct page page = {.out = out, .width = width < 40 ? 40 : width > 200 ? 200 : width};
+    say_title(&page, log);
+    put(&page, "\n", 1);
+    say_end(&page, log);
+    say_pause_in_short(&page, log);
+    say_totals(&page, log);
+    say_settings(&page, log);
+    say_timeline(&page, log);
+    say_rounds(&page, log);
+    say_decisions(&page, log);
+    say_pause(&page, log);
+    if (page.result < 0)
+        return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_NO_RESOURCE, page.result,
+                            "no memory to explain flight %s", log->session);
+    return 0;
+}
