@@ -197,16 +197,14 @@ static int add_dynamic_information(const struct board_config *config, struct boo
     return 0;
 }
 
-static int check_overlap(const struct board_config *config, const struct boot_images *images,
-                         struct gw_error *error)
+/* The kernel's place must be free. */
+static int check_firmware_end(const struct board_config *config, const struct boot_images *images,
+                              struct gw_error *error)
 {
-    for (unsigned i = 0; images->kernel && i < images->count; i++) {
-        const struct boot_segment *segment = &images->segment[i];
-        if (segment->guest < images->kernel && segment->guest + segment->length > images->kernel)
-            return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, -EFBIG,
-                                "firmware '%s' reaches into the kernel at 0x%llx", config->firmware,
-                                (unsigned long long)images->kernel);
-    }
+    if (images->floor > RAM_BASE + KERNEL_OFFSET)
+        return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, -EFBIG,
+                            "firmware '%s' reaches into the kernel at 0x%llx", config->firmware,
+                            (unsigned long long)(RAM_BASE + KERNEL_OFFSET));
     return 0;
 }
 
@@ -215,7 +213,7 @@ static int read_all(const struct board_config *config, struct boot_images *image
 {
     int r = read_firmware(config, images, error);
     if (r == 0 && config->kernel)
-        r = check_overlap(config, images, error);
+        r = check_firmware_end(config, images, error);
     if (r == 0 && config->kernel)
         r = read_kernel(config, images, error);
     if (r == 0 && config->initrd)

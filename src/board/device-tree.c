@@ -75,6 +75,7 @@ static void write_cpu(void *fdt, unsigned hart)
     fdt_property_string(fdt, "riscv,isa", "rv64imafdc");
     fdt_property_string(fdt, "mmu-type", "riscv,sv48");
     fdt_begin_node(fdt, "interrupt-controller");
+    CELLS(fdt, "#address-cells", 0);
     CELLS(fdt, "#interrupt-cells", 1);
     fdt_property(fdt, "interrupt-controller", NULL, 0);
     fdt_property_string(fdt, "compatible", "riscv,cpu-intc");

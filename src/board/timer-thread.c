@@ -19,7 +19,8 @@ static void wait_until(struct board *board, uint64_t deadline_ns)
         pthread_cond_wait(&board->timer_changed, &board->io_lock);
         return;
     }
-    uint64_t wait_ns = deadline_ns - clock_now_ns(&board->time.clock);
+    uint64_t now_ns = clock_now_ns(&board->time.clock); /* may be past the deadline by now */
+    uint64_t wait_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
     uint64_t host_ns =
         host_monotonic_ns() + (wait_ns < LONGEST_WAIT_NS ? wait_ns : LONGEST_WAIT_NS);
     struct timespec until = {.tv_sec = (time_t)(host_ns / 1000000000u),
