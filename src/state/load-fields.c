@@ -18,8 +18,7 @@ static int refuse_field(struct loader *loader, enum gw_code code, const struct s
     return state_refuse(loader, code, "field %s: %s", name, why);
 }
 
-/* ---- Allocations of GW_ARRAY: made while checking, handed over while assigning, in the same order
- * ---- */
+/* ---- Memory for GW_ARRAY: made while checking, handed over in the same order while assigning ---- */
 
 static int allocate_array(struct loader *loader, const struct state_path *path)
 {
