@@ -194,6 +194,9 @@ static int start_on_loop(void *argument)
     struct machine *machine = operation->machine;
     int r;
 
+    if (machine->ending)
+        return machine_fail(operation->error, GW_CODE_STATE, -ESHUTDOWN,
+                            "the receiving process is ending");
     machine->arriving = false;
     machine->ever_ran = true;
     machine->run_wanted = operation->run;

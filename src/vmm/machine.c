@@ -426,12 +426,13 @@ static void write_last_status(struct machine *machine)
     json_decref(status);
 }
 
-/* The guest ends with this process, if it is ours; a guest that was given away is not touched. */
+/* The guest ends with this process if it is ours; what another side may run is not touched. */
 static void record_end(struct machine *machine)
 {
     struct gw_error error;
 
-    if (machine->arriving || machine->given_away)
+    if (machine->arriving || machine->given_away ||
+        machine_ownership(machine).state != GW_OWNER_OWNER)
         return;
     if (machine_record_owner(machine, GW_OWNER_NOBODY, 0, &error) < 0)
         log_line("%s", error.message);
