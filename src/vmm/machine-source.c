@@ -238,9 +238,10 @@ int machine_migrate(struct machine *machine, const char *uri, struct gw_error *e
     }
     free(machine->uri);
     machine->uri = copy;
-    machine->has_info = machine->outgoing = true;
+    machine->outgoing = true;
+    machine->has_info = false;
     machine->announced_round = 0;
-    machine->info = (struct gw_migrate_info){.status = GW_MIGRATE_SETUP};
+    machine_publish_info(machine, &(struct gw_migrate_info){.status = GW_MIGRATE_SETUP});
     log_line("machine '%s': migration to %s begins", machine->options->name, uri);
     return 0;
 }
