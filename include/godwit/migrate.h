@@ -29,7 +29,11 @@ struct gw_migrate_parameters {
     uint64_t downtime_limit_ms; /* the pause budget; default 100 */
     uint64_t deadline_ms;       /* 0: none; when it passes, the migration is aborted */
     uint64_t peer_timeout_ms;   /* a silent peer is given up after this; default 5000 */
-    bool verify_ram;            /* hash of all memory on both sides before COMMIT */
+    bool verify_ram;            /* hash of all memory on both sides before COMMIT; the time that this
+                                 * takes is not part of the pause budget */
+    /* Source: how long to go on asking a destination that does not answer who owns the guest, 0: until
+     * cancelled. Destination: how long to wait for that question after a break, 0: 60 s. */
+    uint64_t handoff_timeout_ms;
 };
 void gw_migrate_parameters_default(struct gw_migrate_parameters *parameters);
 
@@ -64,9 +68,14 @@ struct gw_migrate_info {
     uint64_t bandwidth;        /* bytes per second, of the last measured interval */
     uint64_t dirty_rate;       /* pages per second */
     char decision[160];        /* last policy decision as a sentence */
+    bool owner;                /* this side owns the guest; a source that failed while it is false must
+                                * leave the guest paused */
+    uint64_t epoch;            /* of the ownership record on this side */
+    unsigned failed_switches;  /* pauses that were taken back because the budget would not have been kept */
 };
 
-/* Called on an engine thread at every change of status and at the end of every round. */
+/* Called on an engine thread at every change of status and at the end of every round. At an end (COMPLETED,
+ * FAILED, CANCELLED) everything has been done: the guest runs where it belongs, the flight log is written. */
 struct gw_migrate_listener {
     void *opaque;
     void (*changed)(void *opaque, const struct gw_migrate_info *info);
@@ -141,13 +150,17 @@ struct gw_destination_ops {
      * the engine compares with OFFER. A refusal's sentence is sent to the source. */
     int (*prepare)(void *vm, const char *description, size_t length, struct gw_memory **ret_memory,
                    struct gw_error *error);
-    /* Loads device state into the machine, which does not run. Also for rehearsals, so it may come again. */
+    /* Loads device state into the machine, which does not run. Also for rehearsals, so it may come again. Must
+     * not look at guest memory, which is still arriving. */
     int (*load_state)(void *vm, const void *stream, size_t length, struct gw_error *error);
-    /* Takes the host resources that the source has released (disk locks); before the first instruction. */
+    /* Takes the host resources that the source has released (disk locks); before the first instruction. When
+     * it fails the source takes the guest back. */
     int (*acquire)(void *vm, struct gw_error *error);
-    /* The guest is ours: run it (or leave it paused when it came so). */
+    /* The guest is ours: run it (or leave it paused when it came so). A failure says that no instruction was
+     * executed; the source then takes the guest back. */
     int (*start)(void *vm, bool run, struct gw_error *error);
-    /* The attempt is over without us owning the guest: throw the machine away. */
+    /* The attempt is over without us owning the guest: throw the machine away. Only after prepare() has
+     * succeeded; prepare() may then come again for another source (tcp:, unix:). */
     void (*discard)(void *vm);
 };
 
@@ -169,6 +182,8 @@ const char *gw_destination_uri(struct gw_destination *destination);
 void gw_destination_cancel(struct gw_destination *destination);
 void gw_destination_info(struct gw_destination *destination, struct gw_migrate_info *ret_info);
 int gw_destination_wait(struct gw_destination *destination, int timeout_ms);
+/* Ends everything. After COMPLETED it goes on answering a source that did not hear that the guest runs here,
+ * until that source knows; so keep the object for a while, best as long as the guest runs. */
 void gw_destination_free(struct gw_destination *destination);
 
 #ifdef __cplusplus

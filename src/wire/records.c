@@ -22,7 +22,8 @@ struct layout {
     uint32_t type;
     const struct field *fields;
     int tail; /* offset in the struct of the 32-bit field that holds the tail's length, or -1 */
-    uint32_t tail_max_bytes;
+    uint32_t tail_max;  /* of that field */
+    uint32_t tail_unit; /* bytes that each counts for */
 };
 
 #define F(record, member)                                                                          \
@@ -45,6 +46,8 @@ static const struct field parameters_fields[] = {
 static const struct field progress_fields[] = {
     F(wire_progress, pages_raw), F(wire_progress, pages_zero), F(wire_progress, populated_bytes),
     {0}};
+static const struct field resident_fields[] = {
+    F(wire_resident, count), Z(wire_resident), {0}};
 static const struct field barrier_fields[] = {
     F(wire_barrier, round), F(wire_barrier, attempt), {0}};
 static const struct field state_fields[] = {
@@ -77,31 +80,33 @@ static const struct field refused_fields[] = {
     F(wire_refused, text_bytes), Z(wire_refused), {0}};
 
 static const struct layout layouts[] = {
-    {WIRE_ACCEPT, accept_fields, -1, 0},
-    {WIRE_REFUSE, error_fields, offsetof(struct wire_error, text_bytes), WIRE_TEXT_MAX_BYTES},
-    {WIRE_ERROR, error_fields, offsetof(struct wire_error, text_bytes), WIRE_TEXT_MAX_BYTES},
-    {WIRE_CANCEL, no_fields, -1, 0},
-    {WIRE_END, no_fields, -1, 0},
-    {WIRE_PING, ping_fields, -1, 0},
-    {WIRE_PONG, pong_fields, -1, 0},
-    {WIRE_PARAMETERS, parameters_fields, -1, 0},
-    {WIRE_PROGRESS, progress_fields, -1, 0},
-    {WIRE_BARRIER, barrier_fields, -1, 0},
-    {WIRE_STATE, state_fields, offsetof(struct wire_state, part_bytes), WIRE_STATE_PART_BYTES},
+    {WIRE_ACCEPT, accept_fields, -1, 0, 0},
+    {WIRE_REFUSE, error_fields, offsetof(struct wire_error, text_bytes), WIRE_TEXT_MAX_BYTES, 1},
+    {WIRE_ERROR, error_fields, offsetof(struct wire_error, text_bytes), WIRE_TEXT_MAX_BYTES, 1},
+    {WIRE_CANCEL, no_fields, -1, 0, 0},
+    {WIRE_END, no_fields, -1, 0, 0},
+    {WIRE_PING, ping_fields, -1, 0, 0},
+    {WIRE_PONG, pong_fields, -1, 0, 0},
+    {WIRE_PARAMETERS, parameters_fields, -1, 0, 0},
+    {WIRE_PROGRESS, progress_fields, -1, 0, 0},
+    {WIRE_RESIDENT, resident_fields, offsetof(struct wire_resident, count),
+     WIRE_RESIDENT_MAX_RANGES, WIRE_RANGE_BYTES},
+    {WIRE_BARRIER, barrier_fields, -1, 0, 0},
+    {WIRE_STATE, state_fields, offsetof(struct wire_state, part_bytes), WIRE_STATE_PART_BYTES, 1},
     {WIRE_REHEARSED, rehearsed_fields, offsetof(struct wire_rehearsed, text_bytes),
-     WIRE_TEXT_MAX_BYTES},
-    {WIRE_SWITCH, switch_fields, -1, 0},
-    {WIRE_READY, ready_fields, -1, 0},
-    {WIRE_CANCEL_SWITCH, cancel_switch_fields, -1, 0},
-    {WIRE_VERIFY, verify_fields, -1, 0},
-    {WIRE_VERIFIED, verified_fields, -1, 0},
-    {WIRE_COMMIT, commit_fields, -1, 0},
-    {WIRE_RUNNING, running_fields, -1, 0},
-    {WIRE_CONFIRM, epoch_fields, -1, 0},
-    {WIRE_FLIGHT, flight_fields, offsetof(struct wire_flight, bytes), WIRE_FLIGHT_MAX_BYTES},
-    {WIRE_QUERY_OWNER, epoch_fields, -1, 0},
-    {WIRE_OWNER, epoch_fields, -1, 0},
-    {WIRE_REFUSED, refused_fields, offsetof(struct wire_refused, text_bytes), WIRE_TEXT_MAX_BYTES},
+     WIRE_TEXT_MAX_BYTES, 1},
+    {WIRE_SWITCH, switch_fields, -1, 0, 0},
+    {WIRE_READY, ready_fields, -1, 0, 0},
+    {WIRE_CANCEL_SWITCH, cancel_switch_fields, -1, 0, 0},
+    {WIRE_VERIFY, verify_fields, -1, 0, 0},
+    {WIRE_VERIFIED, verified_fields, -1, 0, 0},
+    {WIRE_COMMIT, commit_fields, -1, 0, 0},
+    {WIRE_RUNNING, running_fields, -1, 0, 0},
+    {WIRE_CONFIRM, epoch_fields, -1, 0, 0},
+    {WIRE_FLIGHT, flight_fields, offsetof(struct wire_flight, bytes), WIRE_FLIGHT_MAX_BYTES, 1},
+    {WIRE_QUERY_OWNER, epoch_fields, -1, 0, 0},
+    {WIRE_OWNER, epoch_fields, -1, 0, 0},
+    {WIRE_REFUSED, refused_fields, offsetof(struct wire_refused, text_bytes), WIRE_TEXT_MAX_BYTES, 1},
 };
 
 static const struct layout *find_layout(uint32_t type)
@@ -181,8 +186,9 @@ int wire_body_decode(uint32_t type, const void *bytes, size_t length, union wire
     if (r < 0)
         return r;
     const uint8_t *tail = (const uint8_t *)bytes + fixed;
-    uint32_t tail_bytes = layout->tail < 0 ? 0 : *(uint32_t *)((uint8_t *)&made + layout->tail);
-    if (tail_bytes > layout->tail_max_bytes || length - fixed != align_up(tail_bytes, 8))
+    uint32_t tail_count = layout->tail < 0 ? 0 : *(uint32_t *)((uint8_t *)&made + layout->tail);
+    size_t tail_bytes = (size_t)tail_count * layout->tail_unit;
+    if (tail_count > layout->tail_max || length - fixed != align_up(tail_bytes, 8))
         return damaged(error, type, "has a length that does not fit its fields");
     if (!is_zero(tail + tail_bytes, length - fixed - tail_bytes))
         return damaged(error, type, "has padding that is not zero");
@@ -248,8 +254,7 @@ void wire_error_take(uint32_t layer, uint32_t code, const void *text, size_t tex
 }
 
 size_t wire_extent_encode(const struct wire_extent *extent, const uint32_t *page_crcs,
-                          uint32_t sequence,
-                          uint8_t to[WIRE_HEADER_BYTES + WIRE_EXTENT_HEAD_MAX_BYTES])
+                          uint32_t sequence, uint8_t *to)
 {
     uint8_t *body = to + WIRE_HEADER_BYTES;
     size_t table = wire_extent_table_bytes(extent);
@@ -308,5 +313,24 @@ int wire_extent_decode(const uint8_t from[WIRE_EXTENT_FIXED_BYTES], uint32_t len
                             "%llu of region %u",
                             made.page_count, (unsigned long long)made.first_page, made.region);
     *ret_extent = made;
+    return 0;
+}
+
+void wire_range_encode(const struct wire_range *range, uint8_t to[WIRE_RANGE_BYTES])
+{
+    put_le64(to, range->first_page);
+    put_le32(to + 8, range->region);
+    put_le32(to + 12, range->page_count);
+}
+
+int wire_range_decode(const uint8_t from[WIRE_RANGE_BYTES], const uint64_t *region_pages,
+                      unsigned region_count, struct wire_range *ret_range, struct gw_error *error)
+{
+    struct wire_range made = {
+        .first_page = get_le64(from), .region = get_le32(from + 8), .page_count = get_le32(from + 12)};
+    if (made.region >= region_count || made.first_page >= region_pages[made.region] ||
+        made.page_count > region_pages[made.region] - made.first_page)
+        return damaged(error, WIRE_RESIDENT, "lies outside the machine's memory");
+    *ret_range = made;
     return 0;
 }

@@ -64,6 +64,7 @@ enum wire_type {
     WIRE_PONG = 0x08,
     WIRE_PARAMETERS = 0x09,
     WIRE_PROGRESS = 0x0a | WIRE_SKIPPABLE,
+    WIRE_RESIDENT = 0x0b | WIRE_SKIPPABLE,
     WIRE_EXTENT = 0x10,
     WIRE_BARRIER = 0x11,
     WIRE_STATE = 0x20,
@@ -161,6 +162,9 @@ struct wire_parameters {
 struct wire_progress {
     uint64_t pages_raw, pages_zero, populated_bytes;
 };
+struct wire_resident {
+    uint32_t count, zero;
+};
 struct wire_barrier {
     uint32_t round, attempt;
 };
@@ -210,6 +214,18 @@ struct wire_refused {
     uint32_t layer, code, text_bytes, zero;
 };
 
+/* The tail of RESIDENT: `count` entries of 16 bytes. */
+#define WIRE_RANGE_BYTES 16
+#define WIRE_RESIDENT_MAX_RANGES 4095u
+struct wire_range {
+    uint64_t first_page;
+    uint32_t region, page_count;
+};
+void wire_range_encode(const struct wire_range *range, uint8_t to[WIRE_RANGE_BYTES]);
+/* Checks the range against the regions. */
+int wire_range_decode(const uint8_t from[WIRE_RANGE_BYTES], const uint64_t *region_pages,
+                      unsigned region_count, struct wire_range *ret_range, struct gw_error *error);
+
 /* Any record with fixed fields and at most one tail: not OFFER, not EXTENT. */
 union wire_body {
     struct wire_accept accept;
@@ -218,6 +234,7 @@ union wire_body {
     struct wire_pong pong;
     struct wire_parameters parameters;
     struct wire_progress progress;
+    struct wire_resident resident;
     struct wire_barrier barrier;
     struct wire_state state;
     struct wire_rehearsed rehearsed;
@@ -280,10 +297,10 @@ static inline size_t wire_extent_table_bytes(const struct wire_extent *extent)
 }
 
 /* Header, descriptor and table of an extent to `to`; returns how many bytes. `page_crcs` holds page_count
- * values for a raw extent. The pages follow on the channel, unchanged. */
+ * values for a raw extent; `to` has room for WIRE_HEADER_BYTES + WIRE_EXTENT_FIXED_BYTES and the table. The
+ * pages follow on the channel, unchanged. */
 size_t wire_extent_encode(const struct wire_extent *extent, const uint32_t *page_crcs,
-                          uint32_t sequence,
-                          uint8_t to[WIRE_HEADER_BYTES + WIRE_EXTENT_HEAD_MAX_BYTES]);
+                          uint32_t sequence, uint8_t *to);
 /* The descriptor alone, after its header; checks kind, counts and lengths against `length`, and the run
  * against the regions' page counts. The CRC is checked by wire_extent_check() when the table is there. */
 int wire_extent_decode(const uint8_t from[WIRE_EXTENT_FIXED_BYTES], uint32_t length,

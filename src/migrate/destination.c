@@ -1,0 +1,942 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The course of a migration on the destination: wait for a source, build the machine that OFFER describes,
+ * let memory arrive, rehearse, and take over when COMMIT comes.
+ *
+ *     NONE --> SETUP --> ACTIVE --> DEVICE --> COMPLETED
+ *       ^        |         |          |  |
+ *       |        |         |<---------+  CANCEL_SWITCH: back to ACTIVE
+ *       +--------+         v             v
+ *      refused:          FAILED, CANCELLED (without COMMIT the machine is thrown away)
+ *      wait on
+ */
+#include "migrate/destination.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+
+#define MILLISECOND_NS 1000000ull
+#define DEFAULT_LINGER_MS 60000
+#define GOODBYE_MS 5000 /* for the source's CONFIRM and flight log */
+
+uint64_t destination_elapsed_ns(const struct gw_destination *destination)
+{
+    return host_monotonic_ns() - destination->began_ns;
+}
+
+/* ---- Telling ---- */
+
+/* Inside the monitor. */
+static void refresh_info(struct gw_destination *destination)
+{
+    struct gw_migrate_info *info = &destination->info;
+    if (!destination->ended)
+        info->total_ms = destination_elapsed_ns(destination) / MILLISECOND_NS;
+    if (!destination->receiver)
+        return;
+    info->round = receiver_rounds(destination->receiver) + (destination->ended ? 0 : 1);
+    info->pages_normal = receiver_raw_pages(destination->receiver);
+    info->pages_zero = receiver_zero_pages(destination->receiver);
+    info->ram_transferred = info->pages_normal << GW_PAGE_SHIFT;
+}
+
+void destination_publish(struct gw_destination *destination)
+{
+    monitor_enter(&destination->monitor);
+    refresh_info(destination);
+    struct gw_migrate_info info = destination->info;
+    monitor_leave(&destination->monitor);
+    if (destination->config.listener.changed)
+        destination->config.listener.changed(destination->config.listener.opaque, &info);
+}
+
+void destination_set_status(struct gw_destination *destination, enum gw_migrate_status status,
+                            const char *phase)
+{
+    monitor_enter(&destination->monitor);
+    destination->info.status = status;
+    monitor_leave(&destination->monitor);
+    destination->phase = phase;
+    flightlog_add_phase(destination->log, destination_elapsed_ns(destination), phase);
+    destination_publish(destination);
+}
+
+void destination_event(struct gw_destination *destination, const char *format, ...)
+{
+    char sentence[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(sentence, sizeof sentence, format, arguments);
+    va_end(arguments);
+    flightlog_add_event(destination->log, destination_elapsed_ns(destination), sentence);
+}
+
+/* ---- Waiting ---- */
+
+static int cancelled(struct gw_error *error)
+{
+    return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_CANCELLED, -ECANCELED,
+                        "the migration was cancelled on the destination");
+}
+
+enum event {
+    EVENT_RECORD = 1,
+    EVENT_CHANNEL, /* a data channel was opened */
+    EVENT_PAGES,   /* of the attempt that is on all pages and the state are there */
+};
+
+/* What is next to be done, or why there will be nothing. */
+static int next_event(struct gw_destination *destination, struct message *ret_message,
+                      struct gw_error *error)
+{
+    struct session *session = &destination->own_session;
+    uint64_t at_ns;
+    int r;
+    monitor_enter(&destination->monitor);
+    for (;;) {
+        r = -ECONNABORTED;
+        if (session_pop(session, ret_message))
+            r = EVENT_RECORD;
+        else if (session->data_count > destination->data_thread_count)
+            r = EVENT_CHANNEL;
+        else if (session->failed || session->peer_ended)
+            break;
+        else if (destination->cancel_asked && destination->takeover == TAKEOVER_OPEN)
+            r = cancelled(error);
+        else if (destination->receiver && destination->attempt != 0 && !destination->ready_sent &&
+                 destination->state_attempt == destination->attempt &&
+                 receiver_complete_attempt(destination->receiver, &at_ns) == destination->attempt)
+            r = EVENT_PAGES;
+        if (r != -ECONNABORTED)
+            break;
+        monitor_wait(&destination->monitor, UINT64_MAX);
+    }
+    monitor_leave(&destination->monitor);
+    if (r != -ECONNABORTED)
+        return r;
+    int failed = session_result(session, error);
+    return failed ? failed
+                  : gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_DISCONNECTED, -ECONNRESET,
+                                 "the source ended the session early");
+}
+
+/* ---- OFFER ---- */
+
+static int check_regions(const struct gw_memory *memory, const struct wire_offer *offer,
+                         struct gw_error *error)
+{
+    unsigned count = gw_memory_region_count(memory);
+    for (unsigned i = 0; i < count && i < offer->region_count; i++) {
+        const struct gw_memory_region *mine = gw_memory_region(memory, i);
+        const struct wire_region *theirs = &offer->regions[i];
+        if (strcmp(mine->name, theirs->name) != 0 || mine->guest_base != theirs->guest_base ||
+            mine->bytes != theirs->bytes)
+            return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_REFUSED, -EINVAL,
+                                "memory region %u is '%s' of %" PRIu64 " KiB at 0x%" PRIx64
+                                " there and '%s' of %" PRIu64 " KiB at 0x%" PRIx64 " here",
+                                i, theirs->name, theirs->bytes >> 10, theirs->guest_base,
+                                mine->name, mine->bytes >> 10, mine->guest_base);
+    }
+    if (count != offer->region_count)
+        return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_REFUSED, -EINVAL,
+                            "the machine has %u memory regions there and %u here",
+                            offer->region_count, count);
+    return 0;
+}
+
+static int build_machine(struct gw_destination *destination, const struct wire_offer *offer,
+                         struct gw_error *error)
+{
+    struct gw_memory *memory = NULL;
+    int r = destination->config.ops->prepare(destination->config.vm, offer->description,
+                                             offer->description_bytes, &memory, error);
+    if (r < 0)
+        return r;
+    destination->memory = memory;
+    r = check_regions(memory, offer, error);
+    if (r < 0)
+        return r;
+    unsigned memory_channels = destination->data_expected ? destination->data_expected : 1;
+    struct receiver *receiver = NULL;
+    r = receiver_new(memory, &destination->own_session, memory_channels, &receiver, error);
+    monitor_enter(&destination->monitor);
+    destination->receiver = receiver;
+    destination->info.ram_total = gw_memory_total_bytes(memory);
+    monitor_leave(&destination->monitor);
+    return r;
+}
+
+static void note_offer(struct gw_destination *destination, const struct wire_offer *offer)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < offer->region_count; i++)
+        bytes += offer->regions[i].bytes;
+    flightlog_set_session(destination->log, destination->own_session.hex);
+    flightlog_set_machine(destination->log, offer->machine, bytes);
+    struct gw_error error;
+    if (offer->flights_bytes > 0 && flightlog_set_earlier(destination->log, offer->flights,
+                                                          offer->flights_bytes, &error) < 0)
+        destination_event(destination, "the earlier flight logs that came are not usable: %s",
+                          error.message);
+}
+
+static int take_offer(struct gw_destination *destination, const struct wire_offer *offer,
+                      struct gw_error *error)
+{
+    note_offer(destination, offer);
+    monitor_enter(&destination->monitor);
+    destination->data_expected = offer->data_channels > 0 ? 1 : 0;
+    uint64_t features = offer->features & WIRE_FEATURES_KNOWN;
+    monitor_leave(&destination->monitor);
+    uint64_t record_ns = 0;
+    int r = build_machine(destination, offer, error);
+    if (r == 0)
+        r = takeover_open(destination, offer->epoch, &record_ns, error);
+    if (r < 0)
+        return r;
+    monitor_enter(&destination->monitor);
+    destination->accepted = true;
+    monitor_leave(&destination->monitor);
+    union wire_body body = {.accept = {.features = features,
+                                       .record_ns = record_ns,
+                                       .data_channels = destination->data_expected}};
+    session_post(&destination->own_session, WIRE_ACCEPT, &body, NULL, 0);
+    return 0;
+}
+
+static int await_offer(struct gw_destination *destination, struct gw_error *error)
+{
+    struct message message = {0};
+    int r = next_event(destination, &message, error);
+    if (r < 0)
+        return r;
+    struct wire_offer offer;
+    if (message.type != WIRE_OFFER)
+        r = gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_CORRUPT, -EBADMSG,
+                         "the source began with a record %s instead of OFFER",
+                         wire_type_name(message.type));
+    else
+        r = wire_offer_decode(message.bytes, message.length, &offer, error);
+    session_speak(&destination->own_session);
+    if (r == 0)
+        r = take_offer(destination, &offer, error);
+    message_fini(&message);
+    return r;
+}
+
+/* ---- Memory ---- */
+
+/* EXTENT and BARRIER on the control channel. */
+static int take_bulk(void *opaque, struct channel *channel, const struct wire_header *header,
+                     struct gw_error *error)
+{
+    struct gw_destination *destination = opaque;
+    monitor_enter(&destination->monitor);
+    struct receiver *receiver = destination->data_expected == 0 ? destination->receiver : NULL;
+    bool accepted = destination->accepted;
+    monitor_leave(&destination->monitor);
+    if (!receiver || !accepted)
+        return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_CORRUPT, -EBADMSG,
+                            "the source sent memory where it has no place");
+    return receiver_record(receiver, channel, header, error);
+}
+
+struct data_reader {
+    struct gw_destination *destination;
+    struct channel *channel;
+};
+
+static void *data_main(void *opaque)
+{
+    struct data_reader *reader = opaque;
+    struct gw_destination *destination = reader->destination;
+    struct gw_error error = {0};
+    struct wire_header header;
+    int r;
+    do {
+        r = channel_read_header(reader->channel, &header, &error);
+        if (r == 0 && header.type == WIRE_END)
+            break;
+        if (r == 0)
+            r = receiver_record(destination->receiver, reader->channel, &header, &error);
+    } while (r == 0);
+    if (r < 0 && error.code == GW_CODE_CORRUPT)
+        session_fail(&destination->own_session, SESSION_LOCAL, &error);
+    else if (r < 0)
+        session_link_failed(&destination->own_session, &error);
+    free(reader);
+    return NULL;
+}
+
+static int start_reader(struct gw_destination *destination, struct channel *channel,
+                        struct gw_error *error)
+{
+    transport_set_timeout(channel->transport, -1);
+    struct data_reader *reader = calloc(1, sizeof *reader);
+    if (reader) {
+        *reader = (struct data_reader){destination, channel};
+        if (pthread_create(&destination->data_threads[destination->data_thread_count], NULL,
+                           data_main, reader) == 0) {
+            destination->data_thread_count++;
+            return 0;
+        }
+        free(reader);
+    }
+    return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_NO_RESOURCE, -ENOMEM,
+                        "no thread for a data channel");
+}
+
+/* ---- Device state ---- */
+
+static int check_part(const struct gw_destination *destination, const struct wire_state *part,
+                      struct gw_error *error)
+{
+    bool first = part->offset == 0;
+    if (part->total_bytes > WIRE_STATE_MAX_BYTES)
+        return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_CORRUPT, -E2BIG,
+                            "the device state has %" PRIu64 " bytes, the limit is %" PRIu64,
+                            part->total_bytes, WIRE_STATE_MAX_BYTES);
+    if (part->offset != (first ? 0 : destination->state.length) ||
+        (!first && (part->total_bytes != destination->state_total ||
+                    part->serial != destination->state_serial || part->part_bytes == 0)) ||
+        part->part_bytes > part->total_bytes - part->offset ||
+        (part->attempt != 0 && part->attempt != destination->attempt))
+        return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_CORRUPT, -EBADMSG,
+                            "a part of the device state does not follow the one before");
+    return 0;
+}
+
+static void report_rehearsal(struct gw_destination *destination, int r, const struct gw_error *error)
+{
+    size_t length = r < 0 ? strlen(error->message) : 0;
+    union wire_body body = {
+        .rehearsed = {.serial = destination->state_serial,
+                      .load_ns = destination->load_ns,
+                      .layer = r < 0 ? (uint32_t)error->layer : 0,
+                      .code = r < 0 ? (uint32_t)(error->code ? error->code : GW_CODE_INTERNAL) : 0,
+                      .text_bytes = (uint32_t)length}};
+    session_post(&destination->own_session, WIRE_REHEARSED, &body, error->message, length);
+    if (r < 0)
+        destination_event(destination, "rehearsal failed: %s", error->message);
+    else
+        destination_event(destination, "rehearsal: %zu bytes of device state loaded in %" PRIu64 " us",
+                          destination->state.length, destination->load_ns / 1000);
+}
+
+static int load(struct gw_destination *destination, uint32_t attempt, struct gw_error *error)
+{
+    uint64_t began = host_monotonic_ns();
+    struct gw_error why = {0};
+    int r = destination->config.ops->load_state(destination->config.vm, destination->state.data,
+                                                destination->state.length, &why);
+    destination->load_ns = host_monotonic_ns() - began;
+    if (attempt == 0)
+        report_rehearsal(destination, r, &why);
+    else if (r < 0)
+        *error = why;
+    else
+        destination->state_attempt = attempt;
+    gw_buf_fini(&destination->state);
+    return attempt == 0 ? 0 : r;
+}
+
+static int take_state(struct gw_destination *destination, const struct message *message,
+                      struct gw_error *error)
+{
+    const struct wire_state *part = &message->body.state;
+    if (part->attempt != 0 && part->attempt < destination->cancelled_attempt + 1)
+        return 0; /* of an attempt that was taken back */
+    int r = check_part(destination, part, error);
+    if (r < 0)
+        return r;
+    if (part->offset == 0) {
+        gw_buf_clear(&destination->state);
+        destination->state.limit = WIRE_STATE_MAX_BYTES;
+        destination->state_total = part->total_bytes;
+        destination->state_serial = part->serial;
+    }
+    if (gw_buf_append(&destination->state, message->tail, part->part_bytes) < 0)
+        return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_NO_RESOURCE, -ENOMEM,
+                            "no memory for the device state");
+    return destination->state.length == destination->state_total
+               ? load(destination, part->attempt, error)
+               : 0;
+}
+
+/* ---- Switchover ---- */
+
+static int out_of_order(const struct message *message, struct gw_error *error)
+{
+    return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_CORRUPT, -EBADMSG,
+                        "the source sent a record %s out of order", wire_type_name(message->type));
+}
+
+static int take_switch(struct gw_destination *destination, const struct message *message,
+                       struct gw_error *error)
+{
+    const struct wire_switch *begun = &message->body.switch_;
+    if (destination->attempt != 0 || begun->attempt != destination->cancelled_attempt + 1)
+        return out_of_order(message, error);
+    destination->attempt = begun->attempt;
+    destination->verify = begun->verify == 1;
+    destination->ready_sent = destination->verified = false;
+    destination->state_attempt = 0;
+    destination->switch_ns = message->at_ns;
+    destination->stopped_there_ns = begun->stopped_ns;
+    destination_set_status(destination, GW_MIGRATE_DEVICE, "device");
+    return 0;
+}
+
+static int take_cancel_switch(struct gw_destination *destination, const struct message *message,
+                              struct gw_error *error)
+{
+    if (destination->attempt == 0 || message->body.cancel_switch.attempt != destination->attempt)
+        return out_of_order(message, error);
+    destination_event(destination, "switchover %u was taken back by the source",
+                      destination->attempt);
+    destination->cancelled_attempt = destination->attempt;
+    destination->attempt = 0;
+    destination->ready_sent = false;
+    gw_buf_fini(&destination->state);
+    destination_set_status(destination, GW_MIGRATE_ACTIVE, "active");
+    return 0;
+}
+
+/* State loaded and all pages there. */
+static int send_ready(struct gw_destination *destination, struct gw_error *error)
+{
+    int r = receiver_check(destination->receiver, error);
+    if (r < 0)
+        return r;
+    uint64_t complete_ns;
+    monitor_enter(&destination->monitor);
+    receiver_complete_attempt(destination->receiver, &complete_ns);
+    monitor_leave(&destination->monitor);
+    uint64_t ram_ns =
+        complete_ns > destination->switch_ns ? complete_ns - destination->switch_ns : 0;
+    union wire_body body = {.ready = {.attempt = destination->attempt,
+                                      .ram_ns = ram_ns,
+                                      .load_ns = destination->load_ns}};
+    destination->ready_sent = true;
+    session_post(&destination->own_session, WIRE_READY, &body, NULL, 0);
+    monitor_enter(&destination->monitor);
+    destination->info.pause.ram = ram_ns / 1000;
+    monitor_leave(&destination->monitor);
+    if (destination->verify) {
+        uint64_t began = host_monotonic_ns();
+        destination->hash = gw_memory_hash(destination->memory);
+        destination->hash_ns = host_monotonic_ns() - began;
+    }
+    return 0;
+}
+
+static int take_verify(struct gw_destination *destination, const struct message *message,
+                       struct gw_error *error)
+{
+    const struct wire_verify *verify = &message->body.verify;
+    if (!destination->ready_sent || !destination->verify || verify->attempt != destination->attempt)
+        return out_of_order(message, error);
+    destination->verified = verify->hash == destination->hash;
+    union wire_body body = {.verified = {.attempt = verify->attempt,
+                                         .equal = destination->verified,
+                                         .hash = destination->hash,
+                                         .hash_ns = destination->hash_ns}};
+    session_post(&destination->own_session, WIRE_VERIFIED, &body, NULL, 0);
+    if (destination->verified)
+        return 0;
+    return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_CORRUPT, -EBADMSG,
+                        "the memory of the two sides differs (hash %016" PRIx64
+                        " there, %016" PRIx64 " here): the guest was not taken over",
+                        verify->hash, destination->hash);
+}
+
+static int take_commit(struct gw_destination *destination, const struct message *message,
+                       struct gw_error *error)
+{
+    const struct wire_commit *commit = &message->body.commit;
+    if (!destination->ready_sent || commit->attempt != destination->attempt ||
+        commit->epoch != destination->takeover_epoch || commit->run > 1 ||
+        (destination->verify && !destination->verified))
+        return out_of_order(message, error);
+    int r = takeover_commit(destination, commit, error);
+    return r < 0 ? r : 1;
+}
+
+static int take_cancel(struct gw_error *error)
+{
+    return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_CANCELLED, -ECANCELED,
+                        "the migration was cancelled on the source");
+}
+
+static void take_parameters(struct gw_destination *destination, const struct message *message)
+{
+    const struct wire_parameters *theirs = &message->body.parameters;
+    monitor_enter(&destination->monitor);
+    struct gw_migrate_parameters mine = destination->parameters;
+    monitor_leave(&destination->monitor);
+    mine.max_bandwidth = theirs->max_bandwidth;
+    mine.downtime_limit_ms = theirs->downtime_limit_ms;
+    flightlog_add_parameters(destination->log, destination_elapsed_ns(destination), &mine);
+}
+
+/* 1: the guest runs here. */
+static int take_record(struct gw_destination *destination, const struct message *message,
+                       struct gw_error *error)
+{
+    switch (message->type) {
+    case WIRE_RESIDENT:
+        return receiver_expect(destination->receiver, message->tail, message->body.resident.count,
+                               error);
+    case WIRE_PARAMETERS:
+        take_parameters(destination, message);
+        return 0;
+    case WIRE_STATE:
+        return take_state(destination, message, error);
+    case WIRE_SWITCH:
+        return take_switch(destination, message, error);
+    case WIRE_CANCEL_SWITCH:
+        return take_cancel_switch(destination, message, error);
+    case WIRE_VERIFY:
+        return take_verify(destination, message, error);
+    case WIRE_COMMIT:
+        return take_commit(destination, message, error);
+    case WIRE_CANCEL:
+        return take_cancel(error);
+    default:
+        return out_of_order(message, error);
+    }
+}
+
+static int take_event(struct gw_destination *destination, enum event event,
+                      const struct message *message, struct gw_error *error)
+{
+    switch (event) {
+    case EVENT_RECORD:
+        return take_record(destination, message, error);
+    case EVENT_CHANNEL:
+        return start_reader(destination,
+                            destination->own_session.data[destination->data_thread_count], error);
+    case EVENT_PAGES:
+        return send_ready(destination, error);
+    }
+    return 0;
+}
+
+static int run_session(struct gw_destination *destination, struct gw_error *error)
+{
+    destination_set_status(destination, GW_MIGRATE_ACTIVE, "active");
+    int r;
+    do {
+        struct message message = {0};
+        r = next_event(destination, &message, error);
+        if (r > 0)
+            r = take_event(destination, (enum event)r, &message, error);
+        message_fini(&message);
+    } while (r == 0);
+    return r < 0 ? r : 0;
+}
+
+/* ---- One session ---- */
+
+static int open_session(struct gw_destination *destination, struct channel *control,
+                        struct gw_error *error)
+{
+    struct session *session = &destination->own_session;
+    session_init(session, &destination->monitor, false, destination->arrived_id,
+                 destination->parameters.peer_timeout_ms);
+    session->bulk = take_bulk;
+    session->opaque = destination;
+    int r = session_start(session, control, error);
+    if (r < 0) {
+        channel_free(control);
+        return r;
+    }
+    monitor_enter(&destination->monitor);
+    destination->session = session;
+    snprintf(destination->info.session, sizeof destination->info.session, "%s", session->hex);
+    monitor_leave(&destination->monitor);
+    return 0;
+}
+
+/* Channels first, then the threads that work on them, then what they work on. */
+static void close_session(struct gw_destination *destination)
+{
+    monitor_enter(&destination->monitor);
+    destination->session = NULL;
+    destination->data_expected = 0;
+    destination->accepted = false;
+    monitor_leave(&destination->monitor);
+    session_close(&destination->own_session);
+    for (unsigned i = 0; i < destination->data_thread_count; i++)
+        pthread_join(destination->data_threads[i], NULL);
+    destination->data_thread_count = 0;
+    monitor_enter(&destination->monitor);
+    refresh_info(destination);
+    struct receiver *receiver = destination->receiver;
+    destination->receiver = NULL;
+    monitor_leave(&destination->monitor);
+    receiver_free(receiver);
+    session_fini(&destination->own_session);
+    gw_buf_fini(&destination->state);
+}
+
+static void discard(struct gw_destination *destination)
+{
+    if (destination->memory)
+        destination->config.ops->discard(destination->config.vm);
+    destination->memory = NULL;
+}
+
+/* After RUNNING: the source's confirmation and its flight log, if they come. */
+static void say_goodbye(struct gw_destination *destination)
+{
+    struct session *session = &destination->own_session;
+    uint64_t until = host_monotonic_ns() + GOODBYE_MS * MILLISECOND_NS;
+    bool in_time = true;
+    monitor_enter(&destination->monitor);
+    while (in_time && !session->failed) {
+        struct message message;
+        if (!session_pop(session, &message)) {
+            if (session->peer_ended)
+                break;
+            in_time = monitor_wait(&destination->monitor, until);
+            continue;
+        }
+        if (message.type == WIRE_CONFIRM)
+            destination->confirmed = true;
+        message_fini(&message);
+    }
+    monitor_leave(&destination->monitor);
+    session_post(session, WIRE_END, NULL, NULL, 0);
+}
+
+/* Tells the source why, the way it has to be told. */
+static void fail_session(struct gw_destination *destination, const struct gw_error *error)
+{
+    struct session *session = &destination->own_session;
+    if (destination->accepted) {
+        session_fail(session, SESSION_LOCAL, error);
+        return;
+    }
+    size_t length = strlen(error->message);
+    union wire_body body = {.error = {.layer = (uint32_t)error->layer,
+                                      .code = (uint32_t)error->code,
+                                      .text_bytes = (uint32_t)length}};
+    session_post(session, WIRE_REFUSE, &body, error->message, length);
+}
+
+/* The source may have released the guest and sent COMMIT: it will ask. Until then, or for a while, this side
+ * stays to answer. */
+static void linger(struct gw_destination *destination)
+{
+    uint64_t limit_ms = destination->parameters.handoff_timeout_ms;
+    uint64_t until =
+        host_monotonic_ns() + (limit_ms ? limit_ms : DEFAULT_LINGER_MS) * MILLISECOND_NS;
+    destination_event(destination, "the session ended after READY: waiting for the source's question");
+    bool in_time = true;
+    monitor_enter(&destination->monitor);
+    while (!destination->confirmed && !destination->leaving && in_time &&
+           !destination->connections_over)
+        in_time = monitor_wait(&destination->monitor, until);
+    monitor_leave(&destination->monitor);
+}
+
+/* A source that says itself that it failed or was cancelled has not released the guest. */
+static bool may_be_asked(const struct gw_destination *destination, bool source_gave_up)
+{
+    return destination->ready_sent && !source_gave_up && !destination->confirmed &&
+           destination->takeover == TAKEOVER_REFUSED;
+}
+
+/* -EAGAIN: nothing had moved yet and another source may come. */
+static int abandon(struct gw_destination *destination, int r, struct gw_error *error)
+{
+    struct session *session = &destination->own_session;
+    bool source_gave_up = (session->failed && session->origin == SESSION_PEER) ||
+                          (r == -ECANCELED && !destination->cancel_asked);
+    bool accepted = destination->accepted;
+    if (accepted)
+        takeover_refuse(destination, error);
+    if (!source_gave_up)
+        fail_session(destination, error);
+    close_session(destination);
+    discard(destination);
+    if (accepted && may_be_asked(destination, source_gave_up))
+        linger(destination);
+    if (accepted || destination->cancel_asked)
+        return r;
+    monitor_enter(&destination->monitor);
+    destination->busy = false;
+    bool again = !destination->connections_over;
+    destination->turned_away = *error;
+    snprintf(destination->info.decision, sizeof destination->info.decision,
+             "turned away a source: %.130s", error->message);
+    monitor_leave(&destination->monitor);
+    if (again)
+        destination_event(destination, "turned away a source: %s", error->message);
+    return again ? -EAGAIN : r;
+}
+
+/* 0: the guest runs here, and the session is still open. */
+static int receive(struct gw_destination *destination, struct channel *control,
+                   struct gw_error *error)
+{
+    destination->attempt = destination->cancelled_attempt = 0;
+    destination->ready_sent = false;
+    destination->data_expected = 0;
+    int r = open_session(destination, control, error);
+    if (r < 0)
+        return r;
+    destination_set_status(destination, GW_MIGRATE_SETUP, "setup");
+    r = await_offer(destination, error);
+    if (r == 0)
+        r = run_session(destination, error);
+    return r < 0 ? abandon(destination, r, error) : 0;
+}
+
+/* ---- The whole course ---- */
+
+static int await_source(struct gw_destination *destination, struct channel **ret_control,
+                        struct gw_error *error)
+{
+    monitor_enter(&destination->monitor);
+    while (!destination->arrived && !destination->cancel_asked &&
+           !(destination->connections_over && destination->greetings == 0))
+        monitor_wait(&destination->monitor, UINT64_MAX);
+    int r = 0;
+    if (destination->cancel_asked)
+        r = cancelled(error);
+    else if (!destination->arrived)
+        r = -ENOTCONN;
+    *ret_control = r == 0 ? TAKE_PTR(destination->arrived) : NULL;
+    if (r == -ENOTCONN)
+        *error = destination->turned_away;
+    monitor_leave(&destination->monitor);
+    if (r == -ENOTCONN && error->code == GW_CODE_NONE)
+        gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_DISCONNECTED, r, "no source came");
+    return r;
+}
+
+static void write_log(struct gw_destination *destination, enum gw_migrate_status status,
+                      const struct gw_error *error)
+{
+    bool failed = status != GW_MIGRATE_COMPLETED;
+    monitor_enter(&destination->monitor);
+    refresh_info(destination);
+    struct gw_migrate_info info = destination->info;
+    monitor_leave(&destination->monitor);
+    if (!info.session[0])
+        return; /* nobody came: there was no flight */
+    const char *side = !failed ? ""
+                       : destination->own_session.origin == SESSION_PEER ? "source"
+                                                                         : "destination";
+    flightlog_set_verdict(destination->log, destination_elapsed_ns(destination), status,
+                          destination->phase, side, failed ? error : NULL,
+                          failed ? "the guest stays with the source; receive again" : "");
+    flightlog_set_totals(destination->log, &info);
+    struct gw_error ignored;
+    if (destination->config.log_directory)
+        (void)flightlog_write(destination->log, destination->config.log_directory, &ignored);
+}
+
+static void stop_connections(struct gw_destination *destination)
+{
+    uint64_t one = 1;
+    monitor_enter(&destination->monitor);
+    destination->finished = true;
+    if (write(destination->cancel_fd, &one, sizeof one) < 0)
+        one = 0; /* it is readable already */
+    monitor_notify(&destination->monitor);
+    monitor_leave(&destination->monitor);
+}
+
+static void tell_end(struct gw_destination *destination, int r, const struct gw_error *error)
+{
+    enum gw_migrate_status status = r == 0 ? GW_MIGRATE_COMPLETED
+                                    : error->code == GW_CODE_CANCELLED ? GW_MIGRATE_CANCELLED
+                                                                       : GW_MIGRATE_FAILED;
+    monitor_enter(&destination->monitor);
+    refresh_info(destination);
+    destination->info.status = status;
+    destination->info.error = r < 0 ? *error : (struct gw_error){0};
+    destination->ended = true;
+    struct gw_migrate_info info = destination->info;
+    monitor_leave(&destination->monitor);
+    write_log(destination, status, error);
+    if (destination->config.listener.changed)
+        destination->config.listener.changed(destination->config.listener.opaque, &info);
+    monitor_enter(&destination->monitor);
+    destination->told = true;
+    monitor_notify(&destination->monitor);
+    monitor_leave(&destination->monitor);
+}
+
+/* The guest runs here: until the source knows that, its questions are answered. */
+static void wait_for_confirmation(struct gw_destination *destination)
+{
+    monitor_enter(&destination->monitor);
+    while (!destination->confirmed && !destination->leaving && !destination->connections_over)
+        monitor_wait(&destination->monitor, UINT64_MAX);
+    monitor_leave(&destination->monitor);
+}
+
+static void *coordinator_main(void *opaque)
+{
+    struct gw_destination *destination = opaque;
+    struct gw_error error = {0};
+    int r;
+    do {
+        struct channel *control = NULL;
+        error = (struct gw_error){0};
+        r = await_source(destination, &control, &error);
+        if (r == 0)
+            r = receive(destination, control, &error);
+    } while (r == -EAGAIN);
+    tell_end(destination, r, &error);
+    if (r == 0) {
+        say_goodbye(destination);
+        close_session(destination);
+        wait_for_confirmation(destination);
+    }
+    stop_connections(destination);
+    return NULL;
+}
+
+/* ---- Public functions ---- */
+
+static void destroy(struct gw_destination *destination)
+{
+    channel_free(destination->arrived);
+    transport_listener_free(destination->listener);
+    if (destination->cancel_fd >= 0)
+        close(destination->cancel_fd);
+    flightlog_free(destination->log);
+    gw_buf_fini(&destination->state);
+    monitor_fini(&destination->monitor);
+    free(destination->address);
+    free((char *)destination->config.uri);
+    free((char *)destination->config.ownership_path);
+    free((char *)destination->config.log_directory);
+    free(destination);
+}
+
+static int copy_strings(struct gw_destination *destination,
+                        const struct gw_destination_config *config, struct gw_error *error)
+{
+    struct gw_destination_config *mine = &destination->config;
+    *mine = *config;
+    mine->uri = strdup(config->uri);
+    mine->ownership_path = config->ownership_path ? strdup(config->ownership_path) : NULL;
+    mine->log_directory = config->log_directory ? strdup(config->log_directory) : NULL;
+    destination->log = flightlog_new(false, "", NULL, config->uri);
+    destination->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (mine->uri && (mine->ownership_path || !config->ownership_path) &&
+        (mine->log_directory || !config->log_directory) && destination->log &&
+        destination->cancel_fd >= 0)
+        return 0;
+    return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_NO_RESOURCE, -ENOMEM,
+                        "no memory or descriptor to receive a migration");
+}
+
+static int listen_for_source(struct gw_destination *destination, struct gw_error *error)
+{
+    int r = gw_uri_parse(destination->config.uri, &destination->uri, error);
+    if (r == 0)
+        r = transport_listen(&destination->uri, &destination->listener, error);
+    if (r < 0)
+        return r;
+    destination->address = strdup(transport_listener_uri(destination->listener));
+    return destination->address ? 0
+                                : gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_NO_RESOURCE, -ENOMEM,
+                                               "no memory to receive a migration");
+}
+
+int gw_destination_start(const struct gw_destination_config *config,
+                         struct gw_destination **ret_destination, struct gw_error *error)
+{
+    struct gw_destination *destination = calloc(1, sizeof *destination);
+    if (!destination)
+        return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_NO_RESOURCE, -ENOMEM,
+                            "no memory to receive a migration");
+    destination->began_ns = host_monotonic_ns();
+    destination->cancel_fd = -1;
+    destination->phase = "setup";
+    destination->parameters = config->parameters;
+    monitor_init(&destination->monitor);
+    int r = copy_strings(destination, config, error);
+    if (r == 0)
+        r = listen_for_source(destination, error);
+    if (r == 0)
+        r = acceptor_start(destination, error);
+    if (r == 0) {
+        r = -pthread_create(&destination->coordinator, NULL, coordinator_main, destination);
+        if (r < 0) {
+            stop_connections(destination);
+            acceptor_stop(destination);
+            gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_NO_RESOURCE, r,
+                         "no thread to receive a migration: %s", strerror(-r));
+        }
+    }
+    if (r < 0)
+        destroy(destination);
+    else
+        *ret_destination = destination;
+    return r;
+}
+
+const char *gw_destination_uri(struct gw_destination *destination)
+{
+    return destination->address;
+}
+
+void gw_destination_cancel(struct gw_destination *destination)
+{
+    monitor_enter(&destination->monitor);
+    destination->cancel_asked = true;
+    monitor_notify(&destination->monitor);
+    monitor_leave(&destination->monitor);
+}
+
+void gw_destination_info(struct gw_destination *destination, struct gw_migrate_info *ret_info)
+{
+    monitor_enter(&destination->monitor);
+    refresh_info(destination);
+    *ret_info = destination->info;
+    monitor_leave(&destination->monitor);
+}
+
+int gw_destination_wait(struct gw_destination *destination, int timeout_ms)
+{
+    uint64_t until = timeout_ms < 0 ? UINT64_MAX
+                                    : host_monotonic_ns() + (uint64_t)timeout_ms * MILLISECOND_NS;
+    bool in_time = true;
+    monitor_enter(&destination->monitor);
+    while (!destination->told && in_time)
+        in_time = monitor_wait(&destination->monitor, until);
+    bool told = destination->told;
+    monitor_leave(&destination->monitor);
+    return told ? 0 : -ETIMEDOUT;
+}
+
+void gw_destination_free(struct gw_destination *destination)
+{
+    if (!destination)
+        return;
+    monitor_enter(&destination->monitor);
+    destination->cancel_asked = true;
+    destination->leaving = true;
+    monitor_notify(&destination->monitor);
+    monitor_leave(&destination->monitor);
+    pthread_join(destination->coordinator, NULL);
+    acceptor_stop(destination);
+    destroy(destination);
+}

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What works: over every transport, there and back, two at once. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "pair.h"
+
+#define MIB_PAGES 256u
+
+static void moves_over(const char *listen)
+{
+    struct pair pair;
+    pair_init(&pair, 8 * MIB_PAGES, 3 * MIB_PAGES);
+    pair_listen(&pair, listen);
+    pair_send(&pair, NULL);
+    pair_wait(&pair);
+    pair_assert_moved(&pair);
+    assert_true(pair.to->running);
+    struct gw_migrate_info info = pair_source_info(&pair);
+    assert_true(info.pause_us > 0);
+    assert_true(info.pages_normal >= 3 * MIB_PAGES);
+    assert_true(info.pages_zero >= 5 * MIB_PAGES);
+    assert_int_equal(info.ram_total, (8 * MIB_PAGES + 16) * 4096);
+    assert_true(info.bytes_sent > 3 << 20);
+    assert_true(info.round >= 2);
+    pair_fini(&pair);
+}
+
+static void a_running_guest_moves_over_unix(void **state)
+{
+    moves_over("unix:");
+}
+
+static void a_running_guest_moves_over_tcp(void **state)
+{
+    moves_over("tcp:127.0.0.1:0");
+}
+
+static void a_running_guest_moves_over_tcp_with_ipv6(void **state)
+{
+    int probe = socket(AF_INET6, SOCK_STREAM, 0);
+    if (probe < 0) {
+        print_message("skipped: no IPv6 on this host\n");
+        skip();
+    }
+    close(probe);
+    moves_over("tcp:[::1]:0");
+}
+
+static void a_running_guest_moves_over_a_passed_descriptor(void **state)
+{
+    struct pair pair;
+    int ends[2];
+    char from[16], to[16];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    snprintf(from, sizeof from, "fd:%d", ends[0]);
+    snprintf(to, sizeof to, "fd:%d", ends[1]);
+    pair_init(&pair, 8 * MIB_PAGES, 3 * MIB_PAGES);
+    pair_listen(&pair, to);
+    pair_send(&pair, from);
+    pair_wait(&pair);
+    pair_assert_moved(&pair);
+    pair_fini(&pair);
+}
+
+static void a_running_guest_moves_through_a_command(void **state)
+{
+    const char *relay = getenv("GODWIT_TEST_RELAY");
+    struct pair pair;
+    char uri[512];
+    assert_non_null(relay);
+    pair_init(&pair, 8 * MIB_PAGES, 3 * MIB_PAGES);
+    pair_listen(&pair, "unix:");
+    snprintf(uri, sizeof uri, "exec:%s %s", relay, pair.listen + 5);
+    pair_send(&pair, uri);
+    pair_wait(&pair);
+    pair_assert_moved(&pair);
+    pair_fini(&pair);
+}
+
+static void a_paused_guest_arrives_paused(void **state)
+{
+    struct pair pair;
+    pair_init(&pair, MIB_PAGES, MIB_PAGES);
+    fake_vmm_stop(pair.from);
+    pair_listen(&pair, "unix:");
+    pair_send(&pair, NULL);
+    pair_wait(&pair);
+    pair_assert_moved(&pair);
+    assert_false(pair.to->running);
+    assert_int_equal(pair.from->pauses, 0);
+    assert_int_equal(pair_source_info(&pair).pause_us, 0);
+    pair_fini(&pair);
+}
+
+static void two_migrations_in_one_process_do_not_meet(void **state)
+{
+    struct pair one, other;
+    pair_init(&one, 4 * MIB_PAGES, 2 * MIB_PAGES);
+    pair_init(&other, 2 * MIB_PAGES, MIB_PAGES);
+    pair_listen(&one, "unix:");
+    pair_listen(&other, "tcp:127.0.0.1:0");
+    pair_send(&one, NULL);
+    pair_send(&other, NULL);
+    pair_wait(&one);
+    pair_wait(&other);
+    pair_assert_moved(&one);
+    pair_assert_moved(&other);
+    pair_fini(&one);
+    pair_fini(&other);
+}
+
+/* Sends what came in `pair` back to a new machine; the record of the first destination goes on counting. */
+static void a_guest_moves_on_from_its_destination(void **state)
+{
+    struct pair pair, next;
+    pair_init(&pair, 2 * MIB_PAGES, MIB_PAGES);
+    pair_listen(&pair, "unix:");
+    pair_send(&pair, NULL);
+    pair_wait(&pair);
+    pair_assert_moved(&pair);
+
+    pair_init(&next, MIB_PAGES, 0);
+    next.source_config.vm = pair.to;
+    next.source_config.memory = pair.to->memory;
+    next.source_config.tracker = gw_bytemap_tracker_interface(pair.to->tracker);
+    next.source_config.ownership_path = pair.to_owner;
+    next.source_config.log_directory = pair.to_log;
+    pair_listen(&next, "unix:");
+    pair_send(&next, NULL);
+    pair_wait(&next);
+    assert_string_equal(pair_source_info(&next).error.message, "");
+    assert_int_equal(next.to->starts, 1);
+    assert_int_equal(next.to->wrong_pages, 0);
+    assert_int_equal(pair_record(next.to_owner).epoch, 3);
+    assert_false(pair.to->running);
+    pair_fini(&next);
+    pair_fini(&pair);
+}
+
+static void a_page_that_becomes_zero_is_cleared_there(void **state)
+{
+    struct pair pair;
+    pair_init(&pair, MIB_PAGES, MIB_PAGES);
+    pair.from->nap_us = 20; /* every 64th write makes a zero page */
+    pair_listen(&pair, "unix:");
+    pair.source_config.parameters.max_bandwidth = 4 << 20;
+    pair_send(&pair, NULL);
+    pair_wait(&pair);
+    pair_assert_moved(&pair);
+    uint64_t zeroes = 0;
+    for (uint64_t page = 0; page < pair.from->hot_pages; page++) {
+        uint64_t value = 1;
+        gw_memory_read(pair.from->memory, 0x80000000 + page * 4096, &value, 8);
+        zeroes += value == 0;
+    }
+    print_message("%llu zero pages among the dirty ones\n", (unsigned long long)zeroes);
+    pair_fini(&pair);
+}
+
+static uint64_t resident_bytes(const struct gw_memory *memory)
+{
+    struct stat status;
+    assert_int_equal(fstat(gw_memory_region(memory, 0)->fd, &status), 0);
+    return (uint64_t)status.st_blocks * 512;
+}
+
+static void untouched_memory_is_allocated_on_neither_side(void **state)
+{
+    struct pair pair;
+    pair_init(&pair, 64 * MIB_PAGES, MIB_PAGES);
+    pair.source_config.parameters.verify_ram = false;
+    pair_listen(&pair, "unix:");
+    pair_send(&pair, NULL);
+    pair_wait(&pair);
+    pair_assert_moved(&pair);
+    assert_true(resident_bytes(pair.from->memory) <= 2 << 20);
+    assert_true(resident_bytes(pair.to->memory) <= 2 << 20);
+    pair_fini(&pair);
+}
+
+static void the_parts_of_the_pause_add_up(void **state)
+{
+    struct pair pair;
+    pair_init(&pair, 4 * MIB_PAGES, 4 * MIB_PAGES);
+    pair.source_config.parameters.verify_ram = false;
+    pair_listen(&pair, "tcp:127.0.0.1:0");
+    pair_send(&pair, NULL);
+    pair_wait(&pair);
+    pair_assert_moved(&pair);
+    struct gw_migrate_info info = pair_source_info(&pair);
+    uint64_t sum = info.pause.stop + info.pause.ram + info.pause.save + info.pause.send +
+                   info.pause.load + info.pause.verify + info.pause.ready + info.pause.commit +
+                   info.pause.start;
+    print_message("pause %llu us: stop %llu, save %llu, ram %llu, send %llu, load %llu, ready %llu, "
+                  "commit %llu, start %llu\n",
+                  (unsigned long long)info.pause_us, (unsigned long long)info.pause.stop,
+                  (unsigned long long)info.pause.save, (unsigned long long)info.pause.ram,
+                  (unsigned long long)info.pause.send, (unsigned long long)info.pause.load,
+                  (unsigned long long)info.pause.ready, (unsigned long long)info.pause.commit,
+                  (unsigned long long)info.pause.start);
+    assert_in_range(sum, info.pause_us - 20, info.pause_us + 20);
+    uint64_t real_us = (pair.to->start_ns - pair.from->stop_ns) / 1000;
+    assert_true(info.pause_us <= real_us + 20000 && real_us <= info.pause_us + 20000);
+    assert_true(info.pause_us < 100000);
+    pair_fini(&pair);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_running_guest_moves_over_unix),
+        cmocka_unit_test(a_running_guest_moves_over_tcp),
+        cmocka_unit_test(a_running_guest_moves_over_tcp_with_ipv6),
+        cmocka_unit_test(a_running_guest_moves_over_a_passed_descriptor),
+        cmocka_unit_test(a_running_guest_moves_through_a_command),
+        cmocka_unit_test(a_paused_guest_arrives_paused),
+        cmocka_unit_test(two_migrations_in_one_process_do_not_meet),
+        cmocka_unit_test(a_guest_moves_on_from_its_destination),
+        cmocka_unit_test(a_page_that_becomes_zero_is_cleared_there),
+        cmocka_unit_test(untouched_memory_is_allocated_on_neither_side),
+        cmocka_unit_test(the_parts_of_the_pause_add_up),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
