@@ -44,11 +44,10 @@ static void put_spaces(struct page *page, size_t count)
         put(page, " ", 1);
 }
 
-/* Words wrapped at the width; the first line begins at `first` columns, the others at `indent`. */
-static void put_wrapped(struct page *page, const char *text, size_t first, size_t indent)
+/* Words wrapped at the width. `column` are taken on the first line already, the others begin at `indent`. */
+static void put_wrapped(struct page *page, const char *text, size_t column, size_t indent)
 {
-    size_t column = first, start = first;
-    put_spaces(page, first);
+    size_t start = column;
     while (*text) {
         size_t bytes = strcspn(text, " "), columns = columns_of(text, bytes);
         if (column > start && column + 1 + columns > page->width) {
@@ -81,24 +80,24 @@ __attribute__((format(printf, 2, 3))) static void say(struct page *page, const c
         put_wrapped(page, text, 0, 0);
 }
 
+/* A line of a list: when, and what. */
 __attribute__((format(printf, 3, 4))) static void say_item(struct page *page, uint64_t at_ns,
                                                            const char *format, ...)
 {
-    _cleanup_free_ char *text = NULL, *line = NULL;
+    _cleanup_free_ char *text = NULL;
+    char when[32];
     va_list arguments;
     va_start(arguments, format);
-    if (vasprintf(&text, format, arguments) < 0)
+    if (vasprintf(&text, format, arguments) < 0) {
         text = NULL;
-    va_end(arguments);
-    if (!text || asprintf(&line, "%7s  %s", time_in_words((double)at_ns / 1e3).text, text) < 0) {
-        line = NULL;
         page->result = -ENOMEM;
-        return;
     }
-    put_spaces(page, 2);
-    size_t padding = strspn(line, " ");
-    put_spaces(page, padding);
-    put_wrapped(page, line + padding, 0, 11);
+    va_end(arguments);
+    if (!text)
+        return;
+    int columns = snprintf(when, sizeof when, "%8s  ", time_in_words((double)at_ns / 1e3).text);
+    put(page, when, (size_t)columns);
+    put_wrapped(page, text, (size_t)columns, (size_t)columns);
 }
 
 static void heading(struct page *page, const char *text)
@@ -124,9 +123,9 @@ static void say_title(struct page *page, const struct gw_flight_log *log)
     struct tm utc;
     char when[64] = "";
     if (gmtime_r(&seconds, &utc))
-        strftime(when, sizeof when, "%e %B %Y %H:%M:%S UTC", &utc);
-    say(page, "Flight %llu of %s,%s%s", (unsigned long long)log->number,
-        or_else(log->machine, "an unnamed machine"), when[0] == ' ' ? "" : " ", when);
+        strftime(when, sizeof when, "%-d %B %Y %H:%M:%S UTC", &utc);
+    say(page, "Flight %llu of %s, %s", (unsigned long long)log->number,
+        or_else(log->machine, "an unnamed machine"), when);
     say(page, "from %s to %s (%s), told by the %s; session %s", or_else(from, "an unknown host"),
         or_else(to, "an unknown host"), or_else(log->uri, "address unknown"), log->role,
         log->session);

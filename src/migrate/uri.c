@@ -58,7 +58,8 @@ static int parse_tcp(const char *text, const char *rest, struct gw_uri *uri, str
 {
     if (rest[0] == '[') {
         const char *close = strchr(rest, ']');
-        if (!close || close == rest + 1 || close[1] != ':')
+        if (!close || close[1] != ':' || !memchr(rest, ':', (size_t)(close - rest)) ||
+            memchr(rest + 1, '[', (size_t)(close - rest - 1)))
             return refuse(error, text, "is not complete; write tcp:[IPV6-ADDRESS]:PORT");
         return parse_host_and_port(text, rest + 1, (size_t)(close - rest - 1), close + 2, uri,
                                    error);
@@ -66,9 +67,10 @@ static int parse_tcp(const char *text, const char *rest, struct gw_uri *uri, str
     const char *colon = strrchr(rest, ':');
     if (!colon)
         return refuse(error, text, "has no port; write tcp:HOST:PORT");
-    if (memchr(rest, ':', (size_t)(colon - rest)))
+    if (strcspn(rest, ":[]") < (size_t)(colon - rest))
         return refuse(error, text,
-                      "has more than one colon; write an IPv6 address as tcp:[ADDRESS]:PORT");
+                      "has more than one colon, or brackets; write an IPv6 address as "
+                      "tcp:[ADDRESS]:PORT");
     return parse_host_and_port(text, rest, (size_t)(colon - rest), colon + 1, uri, error);
 }
 

@@ -8,7 +8,8 @@
 #define MS 1000000ull
 #define SAMPLE_SESSION "0123456789abcdef0123456789abcdef"
 
-static inline void sample_rounds(struct flightlog *log, unsigned count)
+/* When the last round ends. */
+static inline uint64_t sample_rounds(struct flightlog *log, unsigned count)
 {
     uint64_t at_ns = 40 * MS, dirty_pages = 131072;
     for (unsigned i = 1; i <= count; i++) {
@@ -41,6 +42,7 @@ static inline void sample_rounds(struct flightlog *log, unsigned count)
         flightlog_add_decision(log, at_ns, &decision);
         dirty_pages = next;
     }
+    return at_ns;
 }
 
 static inline struct flightlog *sample_flight(bool is_source, unsigned rounds)
@@ -58,16 +60,16 @@ static inline struct flightlog *sample_flight(bool is_source, unsigned rounds)
     flightlog_add_parameters(log, 300 * MS, &parameters);
     flightlog_add_phase(log, 0, "setup");
     flightlog_add_phase(log, 40 * MS, "active");
-    sample_rounds(log, rounds);
-    flightlog_add_phase(log, 1060 * MS, "device");
+    uint64_t end_ns = sample_rounds(log, rounds);
+    flightlog_add_phase(log, end_ns, "device");
     flightlog_add_event(log, 900 * MS, "rehearsal: the destination loaded the state in 2.3 ms");
-    flightlog_set_pause(log, 1060 * MS, 15600, &parts, 100000, 17000, 80);
+    flightlog_set_pause(log, end_ns, 15600, &parts, 100000, 17000, 80);
     flightlog_set_totals(log, &(struct gw_migrate_info){.total_ms = 1080,
                                                         .setup_ms = 40,
                                                         .bytes_sent = 451000000,
                                                         .pages_normal = 110000,
                                                         .pages_zero = 65536});
-    flightlog_set_verdict(log, 1080 * MS, GW_MIGRATE_COMPLETED, "completed", "", NULL, "");
+    flightlog_set_verdict(log, end_ns + 20 * MS, GW_MIGRATE_COMPLETED, "completed", "", NULL, "");
     return log;
 }
 

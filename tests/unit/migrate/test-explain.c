@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* With a file name as argument: writes the picture of the sample flight there, to be looked at. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "flight-sample.h"
+
+static struct gw_flight_log *read_back(struct flightlog *log)
+{
+    struct gw_buf text = {0};
+    struct gw_flight_log *read = NULL;
+    struct gw_error error = {0};
+    assert_int_equal(flightlog_serialise(log, &text), 0);
+    if (gw_flight_log_parse(text.data, text.length, &read, &error) < 0)
+        fail_msg("%s", error.message);
+    gw_buf_fini(&text);
+    flightlog_free(log);
+    return read;
+}
+
+static char *text_of(struct flightlog *log, unsigned width)
+{
+    struct gw_flight_log *read = read_back(log);
+    struct gw_buf out = {0};
+    assert_int_equal(gw_flight_log_explain_text(read, width, &out, NULL), 0);
+    assert_int_equal(gw_buf_append(&out, "", 1), 0);
+    gw_flight_log_free(read);
+    return (char *)out.data;
+}
+
+static char *svg_of(struct flightlog *log)
+{
+    struct gw_flight_log *read = read_back(log);
+    struct gw_buf out = {0};
+    assert_int_equal(gw_flight_log_explain_svg(read, &out, NULL), 0);
+    assert_int_equal(gw_buf_append(&out, "", 1), 0);
+    gw_flight_log_free(read);
+    return (char *)out.data;
+}
+
+static struct flightlog *failed_flight(const char *sentence)
+{
+    struct flightlog *log = sample_flight(true, 2);
+    struct gw_error error = {.layer = GW_LAYER_BLOCK, .code = GW_CODE_BUSY};
+    snprintf(error.message, sizeof error.message, "%s", sentence);
+    flightlog_set_verdict(log, 700 * MS, GW_MIGRATE_FAILED, "device", "destination", &error,
+                          "release the disk on beta, then migrate again");
+    return log;
+}
+
+static void assert_has(const char *text, const char *words)
+{
+    if (!strstr(text, words))
+        fail_msg("'%s' is not in:\n%s", words, text);
+}
+
+static void a_completed_flight_is_told(void **state)
+{
+    _cleanup_free_ char *text = text_of(sample_flight(true, 6), 100);
+    assert_has(text, "Flight 1 of web,");
+    assert_has(text, " to beta (tcp:beta.example:4444), told by the source");
+    assert_has(text, "It completed in 1.1 s.");
+    assert_has(text, "The guest stood still for 16 ms; the budget was 100 ms, predicted were 17 ms.");
+    assert_has(text, "pause budget 100 ms, no deadline, at most 700 MB/s");
+    assert_has(text, "switch: 3.1 MB in 4.4 ms + state 8.2 ms ≤ 100 ms");
+    assert_has(text, "rehearsal: the destination loaded the state in 2.3 ms");
+    assert_has(text, "  commit     5.2 ms  █");
+}
+
+static void a_failed_flight_tells_where_why_and_what_to_do(void **state)
+{
+    _cleanup_free_ char *text = text_of(failed_flight("disk 'a.raw' is locked"), 200);
+    assert_has(text, "It failed after 700 ms in phase device, on the destination: disk 'a.raw' is "
+                     "locked (busy)");
+    assert_has(text, "What to do: release the disk on beta, then migrate again");
+}
+
+static void a_flight_without_an_end_says_so(void **state)
+{
+    _cleanup_free_ char *text =
+        text_of(flightlog_new(false, SAMPLE_SESSION, NULL, "tcp:x:1"), 80);
+    assert_has(text, "No end is recorded");
+    assert_has(text, "an unnamed machine");
+}
+
+static void no_line_is_wider_than_the_page(void **state)
+{
+    static const unsigned widths[] = {40, 60, 80, 100, 200};
+    for (size_t i = 0; i < ARRAY_COUNT(widths); i++) {
+        _cleanup_free_ char *text = text_of(failed_flight("the disk of the guest is locked"),
+                                            widths[i]);
+        unsigned columns = 0;
+        for (const char *at = text; *at; at++) {
+            columns = *at == '\n' ? 0 : columns + (((unsigned char)*at & 0xc0) != 0x80);
+            if (columns > widths[i])
+                fail_msg("a line is wider than %u columns:\n%s", widths[i], text);
+        }
+    }
+}
+
+static void a_long_series_of_rounds_is_told_by_its_ends(void **state)
+{
+    _cleanup_free_ char *text = text_of(sample_flight(true, 400), 80);
+    unsigned lines = 0;
+    for (const char *at = text; *at; at++)
+        lines += *at == '\n';
+    assert_true(lines < 80);
+    assert_has(text, "\n      4 ");
+    assert_has(text, "\n    400 ");
+}
+
+static void the_picture_holds_every_panel(void **state)
+{
+    _cleanup_free_ char *svg = svg_of(sample_flight(true, 6));
+    assert_has(svg, "<svg xmlns=");
+    assert_has(svg, "Flight 1 of web");
+    assert_has(svg, "Memory left to send");
+    assert_has(svg, "<polyline");
+    assert_has(svg, "The pause: 16 ms of a budget of 100 ms");
+    assert_has(svg, "commit 5.2 ms");
+    assert_has(svg, "</svg>\n");
+}
+
+static void foreign_text_cannot_become_markup(void **state)
+{
+    _cleanup_free_ char *svg = svg_of(failed_flight("</text><script>alert(1)</script> & more"));
+    assert_null(strstr(svg, "<script"));
+    assert_has(svg, "&lt;script&gt;");
+    assert_has(svg, "&amp; more");
+}
+
+/* All figures zero, or all as large as they may be: nothing divides by them, nothing leaves the picture. */
+static void extreme_figures_stay_in_the_picture(void **state)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        struct flightlog *log = flightlog_new(true, SAMPLE_SESSION, "web", "tcp:x:1");
+        struct gw_round round;
+        struct gw_pause_parts parts;
+        memset(&round, i ? 0x1f : 0, sizeof round);
+        memset(&parts, i ? 0x1f : 0, sizeof parts);
+        flightlog_add_round(log, &round);
+        flightlog_set_pause(log, i ? UINT64_MAX : 0, i ? UINT64_MAX : 0, &parts, 0, 0, 0);
+        _cleanup_free_ char *svg = svg_of(log);
+        assert_null(strstr(svg, "nan"));
+        assert_null(strstr(svg, "inf"));
+        assert_null(strstr(svg, "=\"-"));
+        assert_true(strlen(svg) < 20000);
+    }
+}
+
+static int write_picture(const char *path)
+{
+    _cleanup_free_ char *svg = svg_of(sample_flight(true, 6));
+    _cleanup_fclose_ FILE *file = fopen(path, "we");
+    return file && fputs(svg, file) >= 0 ? 0 : 1;
+}
+
+int main(int argument_count, char **arguments)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_completed_flight_is_told),
+        cmocka_unit_test(a_failed_flight_tells_where_why_and_what_to_do),
+        cmocka_unit_test(a_flight_without_an_end_says_so),
+        cmocka_unit_test(no_line_is_wider_than_the_page),
+        cmocka_unit_test(a_long_series_of_rounds_is_told_by_its_ends),
+        cmocka_unit_test(the_picture_holds_every_panel),
+        cmocka_unit_test(foreign_text_cannot_become_markup),
+        cmocka_unit_test(extreme_figures_stay_in_the_picture),
+    };
+    if (argument_count == 2)
+        return write_picture(arguments[1]);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
