@@ -75,16 +75,17 @@ def test_over_a_command(guest, tmp_path):
 
 
 RELAY = """
-import socket, sys, threading
+import os, socket, sys, threading
 link = socket.socket(socket.AF_UNIX)
 link.connect(sys.argv[1])
 def up():
-    while data := sys.stdin.buffer.raw.read(65536):
+    while data := os.read(0, 65536):
         link.sendall(data)
     link.shutdown(socket.SHUT_WR)
 threading.Thread(target=up, daemon=True).start()
 while data := link.recv(65536):
-    sys.stdout.buffer.raw.write(data)
+    while data:
+        data = data[os.write(1, data):]
 """
 
 
