@@ -68,8 +68,8 @@ void machine_publish_info(struct machine *machine, const struct gw_migrate_info 
 
     machine->info = *info;
     machine->has_info = info->status != GW_MIGRATE_NONE;
-    if (machine->outgoing &&
-        (info->status == GW_MIGRATE_COMMITTING || info->status == GW_MIGRATE_COMPLETED))
+    if (machine->outgoing && (info->status == GW_MIGRATE_COMMITTING ||
+                              (machine_info_final(info->status) && !info->owner)))
         machine->given_away = true;
     announce_pause(machine, info);
     if (info->status != before && info->status != GW_MIGRATE_NONE)
