@@ -127,7 +127,7 @@ static void starting_forgets_old_marks_and_tells_the_cpu(void **state)
  * memory: a page whose last write was neither copied nor left marked is a lost page.
  */
 #define WRITERS 2
-#define COPIES (10000 * PAGES) /* pages copied while the writers run */
+#define COPIES (2000 * PAGES) /* pages copied while the writers run */
 
 struct stress {
     struct fixture *fixture;
