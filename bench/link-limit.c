@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the host's sockets can carry at most: a plain loop of send() from populated memory in one process, recv()
- * into populated memory in another. The engine's speed is told as a share of it.
+ * What the host's sockets can carry at most: a plain loop of send() from populated memory in one
+ * process, recv() into populated memory in another. The engine's speed is told as a share of it.
  *
  *     link-limit [MIB [PIECE-KIB]]
  *
@@ -40,13 +40,11 @@ static void make_unix_pair(int *fds)
 
 static void make_tcp_pair(int *fds)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof address;
     int yes = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (listener < 0 || bind(listener, (struct sockaddr *)&address, length) < 0 ||
-        listen(listener, 1) < 0 ||
-        getsockname(listener, (struct sockaddr *)&address, &length) < 0)
+        listen(listener, 1) < 0 || getsockname(listener, (struct sockaddr *)&address, &length) < 0)
         fail("listen");
     fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fds[0] < 0 || connect(fds[0], (struct sockaddr *)&address, length) < 0)

@@ -1,29 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The byte-map tracker: one byte M per page, set by writers, cleared by the collector. Why no write is lost.
+ * The byte-map tracker: one byte M per page, set by writers, cleared by the collector. Why no write
+ * is lost.
  *
- * A writer stores data D into the page, then stores 1 into M with release order, always, whatever M held.
- * The collector exchanges M for 0 with acquire order, then reads the page. The changes of M happen in one
- * order, so a writer's mark is either
+ * A writer stores data D into the page, then stores 1 into M with release order, always, whatever M
+ * held. The collector exchanges M for 0 with acquire order, then reads the page. The changes of M
+ * happen in one order, so a writer's mark is either
  *
  *   - after the collector's exchange: M stays 1 and the next collection finds the page again; or
- *   - before it: the exchange took this mark, or a later one that overwrote it. Took this one: release
- *     pairs with acquire and the collector reads D. Took another writer's: D became visible before its
- *     mark did, that mark before the one that replaced it, so the collector reads D as well. The last
- *     step leans on stores becoming visible to all other CPUs at once, which x86, Armv8 and RISC-V
- *     promise; the C memory model alone would ask for a read-modify-write in every guest store.
+ *   - before it: the exchange took this mark, or a later one that overwrote it. Took this one:
+ * release pairs with acquire and the collector reads D. Took another writer's: D became visible
+ * before its mark did, that mark before the one that replaced it, so the collector reads D as well.
+ * The last step leans on stores becoming visible to all other CPUs at once, which x86, Armv8 and
+ * RISC-V promise; the C memory model alone would ask for a read-modify-write in every guest store.
  *
- * Two shortcuts that would be wrong. Marking with a relaxed store: Arm and RISC-V could show the mark
- * before D. Testing M first and marking only when it is 0: the writer's test may see the old 1 while D
- * still waits in its store buffer; the collector then clears M, reads the page without D, and nothing
- * marks it again.
+ * Two shortcuts that would be wrong. Marking with a relaxed store: Arm and RISC-V could show the
+ * mark before D. Testing M first and marking only when it is 0: the writer's test may see the old 1
+ * while D still waits in its store buffer; the collector then clears M, reads the page without D,
+ * and nothing marks it again.
  *
- * The collector first reads eight bytes of the map at once, relaxed, and skips them when all are 0. A mark
- * that this misses is simply collected the next time; once the writers have stopped, whoever stopped them
- * has synchronised with them and the read misses nothing. Only single bytes are ever exchanged, so the
- * byte stores of writers never meet a wider read-modify-write.
+ * The collector first reads eight bytes of the map at once, relaxed, and skips them when all are 0.
+ * A mark that this misses is simply collected the next time; once the writers have stopped, whoever
+ * stopped them has synchronised with them and the read misses nothing. Only single bytes are ever
+ * exchanged, so the byte stores of writers never meet a wider read-modify-write.
  *
- * A page that is read while it is written may be torn. That is harmless: its mark comes after the write.
+ * A page that is read while it is written may be torn. That is harmless: its mark comes after the
+ * write.
  */
 #include <godwit/memory.h>
 
@@ -144,7 +146,8 @@ static uint64_t bytemap_count(void *opaque)
     return dirty;
 }
 
-/* Marks from before are dropped first: the engine's first round takes every page, after this returned. */
+/* Marks from before are dropped first: the engine's first round takes every page, after this
+ * returned. */
 static int bytemap_start(void *opaque, struct gw_error *error)
 {
     struct gw_bytemap_tracker *tracker = opaque;

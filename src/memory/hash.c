@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The hash of guest RAM. Per region, in order, one XXH64 stream (seed 0, integers little-endian) takes
+ * The hash of guest RAM. Per region, in order, one XXH64 stream (seed 0, integers little-endian)
+ * takes
  *
  *     name, zero-padded to 32 bytes | guest base, u64 | bytes, u64
  *     then for each page that is not all zeroes: page number, u64 | XXH64 of its 4096 bytes, u64
  *
- * Zero pages are told by their absence, so a hole and a page full of zeroes hash alike and holes are
- * stepped over unread. Hashing pages one by one leaves room for doing it on several threads.
+ * Zero pages are told by their absence, so a hole and a page full of zeroes hash alike and holes
+ * are stepped over unread. Hashing pages one by one leaves room for doing it on several threads.
  */
 #include <godwit/memory.h>
 

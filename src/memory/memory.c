@@ -2,10 +2,10 @@
 /*
  * Regions and the checked accessor.
  *
- * Every region is a sealed memfd mapped shared between two inaccessible guard pages, so that a bug which
- * runs over its end faults instead of reaching other memory, and so that the descriptor can be spliced,
- * handed to another process or hole-punched. The mapping begins at a 2 MiB boundary, because the host can
- * use huge pages only where file offset and address agree.
+ * Every region is a sealed memfd mapped shared between two inaccessible guard pages, so that a bug
+ * which runs over its end faults instead of reaching other memory, and so that the descriptor can
+ * be spliced, handed to another process or hole-punched. The mapping begins at a 2 MiB boundary,
+ * because the host can use huge pages only where file offset and address agree.
  *
  * The table of regions is an array that never moves: pointers to regions stay good until
  * gw_memory_free(), and lookups need no lock.
@@ -105,8 +105,8 @@ static int open_backing(const char *name, uint64_t bytes)
 static uint8_t *map_guarded(int fd, uint64_t bytes, struct mapping *ret_mapping)
 {
     struct mapping mapping = {.bytes = bytes + HUGE_BYTES + 2 * GW_PAGE_BYTES};
-    mapping.base = mmap(NULL, mapping.bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                        -1, 0);
+    mapping.base =
+        mmap(NULL, mapping.bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (mapping.base == MAP_FAILED)
         return NULL;
     uint64_t host = align_up((uintptr_t)mapping.base + GW_PAGE_BYTES, HUGE_BYTES);
@@ -118,7 +118,8 @@ static uint8_t *map_guarded(int fd, uint64_t bytes, struct mapping *ret_mapping)
         errno = saved;
         return NULL;
     }
-    /* Hints; a host without the feature works without them. A core dump must not carry the guest. */
+    /* Hints; a host without the feature works without them. A core dump must not carry the guest.
+     */
     (void)madvise(mapped, bytes, MADV_HUGEPAGE);
     (void)madvise(mapped, bytes, MADV_DONTDUMP);
     *ret_mapping = mapping;

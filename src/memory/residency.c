@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which pages the host holds: finding, making and dropping them, through the memfd behind a region. */
+/* Which pages the host holds: finding, making and dropping them, through the memfd behind a region.
+ */
 #include <godwit/memory.h>
 
 #include <errno.h>
@@ -42,7 +43,8 @@ uint64_t gw_memory_next_hole(const struct gw_memory_region *region, uint64_t off
                                                       : align_up((uint64_t)hole, GW_PAGE_BYTES);
 }
 
-/* For kernels without MADV_POPULATE_WRITE: a write that changes nothing, whoever else writes there. */
+/* For kernels without MADV_POPULATE_WRITE: a write that changes nothing, whoever else writes there.
+ */
 static void touch_pages(uint8_t *at, uint64_t length)
 {
     for (uint64_t i = 0; i < length; i += GW_PAGE_BYTES)

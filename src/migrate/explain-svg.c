@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A flight log as one SVG picture without scripts, fonts or references. From top to bottom: what happened in
- * words; the memory left to send over time (logarithmic, because rounds shrink by factors), with the rounds as
- * bands; what the link carried and what the guest wrote in each round; the pause by its parts. Bands and
- * captions that would not fit beside each other stay without caption.
+ * A flight log as one SVG picture without scripts, fonts or references. From top to bottom: what
+ * happened in words; the memory left to send over time (logarithmic, because rounds shrink by
+ * factors), with the rounds as bands; what the link carried and what the guest wrote in each round;
+ * the pause by its parts. Bands and captions that would not fit beside each other stay without
+ * caption.
  */
 #include <godwit/flight-log.h>
 
@@ -40,13 +41,14 @@
 
 struct canvas {
     struct gw_buf *out;
-    int result; /* the first failure to append */
+    int result;    /* the first failure to append */
     double end_us; /* right edge of the time axis */
     const struct gw_round *rounds;
     size_t count;
 };
 
-__attribute__((format(printf, 2, 3))) static void draw(struct canvas *canvas, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void draw(struct canvas *canvas, const char *format,
+                                                       ...)
 {
     char text[1024];
     va_list arguments;
@@ -91,8 +93,8 @@ static void draw_text(struct canvas *canvas, double x, double y, const char *sty
 static void draw_line(struct canvas *canvas, double x1, double y1, double x2, double y2,
                       const char *colour)
 {
-    draw(canvas, "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"%s\"/>\n", x1, y1, x2,
-         y2, colour);
+    draw(canvas, "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"%s\"/>\n", x1, y1,
+         x2, y2, colour);
 }
 
 static void draw_box(struct canvas *canvas, double x, double y, double width, double height,
@@ -214,15 +216,15 @@ static void draw_bands(struct canvas *canvas, double top, double bottom, bool ca
             draw_box(canvas, x, top, width, bottom - top, BAND);
         if (captions && width >= BAND_CAPTION_WIDTH) {
             char number[24];
-            snprintf(number, sizeof number, "%llu",
-                     (unsigned long long)canvas->rounds[i].number);
+            snprintf(number, sizeof number, "%llu", (unsigned long long)canvas->rounds[i].number);
             draw_text(canvas, x + width / 2, top - 6, "tick middle", number);
         }
     }
 }
 
 /* A legend entry; its place is fixed, so that entries cannot meet. */
-static void draw_key(struct canvas *canvas, double x, double y, const char *colour, const char *text)
+static void draw_key(struct canvas *canvas, double x, double y, const char *colour,
+                     const char *text)
 {
     draw_box(canvas, x, y - 9, 10, 10, colour);
     draw_text(canvas, x + 16, y, "plain", text);
@@ -270,7 +272,8 @@ static void draw_memory(struct canvas *canvas, const struct gw_flight_log *log)
         draw_line(canvas, LEFT, y, RIGHT, y, GRID);
         draw_text(canvas, LEFT - 8, y + 4, "tick end", bytes_in_words(pow(10, power)).text);
     }
-    draw(canvas, "<polyline fill=\"none\" stroke=\"" BLUE "\" stroke-width=\"2\" points=\"%.1f,%.1f",
+    draw(canvas,
+         "<polyline fill=\"none\" stroke=\"" BLUE "\" stroke-width=\"2\" points=\"%.1f,%.1f",
          x_of(canvas, (double)canvas->rounds[0].started_ns / 1e3),
          memory_y(&decades, remaining_at_start(canvas)));
     for (size_t i = 0; i < canvas->count; i++)
@@ -279,8 +282,7 @@ static void draw_memory(struct canvas *canvas, const struct gw_flight_log *log)
     draw(canvas, "\"/>\n");
     if (log->pause.present) {
         double x = x_of(canvas, (double)log->pause.began_ns / 1e3);
-        double end = x_of(canvas,
-                          (double)log->pause.began_ns / 1e3 + (double)log->pause.pause_us);
+        double end = x_of(canvas, (double)log->pause.began_ns / 1e3 + (double)log->pause.pause_us);
         draw_box(canvas, x, MEMORY_TOP, fmax(end - x, 2), MEMORY_BOTTOM - MEMORY_TOP, RED);
         draw_key(canvas, 848, MEMORY_TOP - 22, RED, "pause");
     }
@@ -316,9 +318,10 @@ static void draw_rates(struct canvas *canvas)
 {
     double whole = 1;
     for (size_t i = 0; i < canvas->count; i++)
-        whole = fmax(whole, fmax((double)canvas->rounds[i].bandwidth,
-                                 dirty_bytes(&canvas->rounds[i])));
-    draw_text(canvas, 32, RATES_TOP - 22, "section", "What the link carried and what the guest wrote");
+        whole =
+            fmax(whole, fmax((double)canvas->rounds[i].bandwidth, dirty_bytes(&canvas->rounds[i])));
+    draw_text(canvas, 32, RATES_TOP - 22, "section",
+              "What the link carried and what the guest wrote");
     draw_key(canvas, 700, RATES_TOP - 22, LIGHT_BLUE, "link");
     draw_key(canvas, 848, RATES_TOP - 22, ORANGE, "guest");
     for (size_t i = 0; i < canvas->count; i++) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A flight log in plain sentences. Whatever does not fit into the width is wrapped or left out, never cut. */
+/* A flight log in plain sentences. Whatever does not fit into the width is wrapped or left out,
+ * never cut. */
 #include <godwit/flight-log.h>
 
 #include <errno.h>
@@ -44,7 +45,8 @@ static void put_spaces(struct page *page, size_t count)
         put(page, " ", 1);
 }
 
-/* Words wrapped at the width. `column` are taken on the first line already, the others begin at `indent`. */
+/* Words wrapped at the width. `column` are taken on the first line already, the others begin at
+ * `indent`. */
 static void put_wrapped(struct page *page, const char *text, size_t column, size_t indent)
 {
     size_t start = column;
@@ -168,8 +170,10 @@ static void say_totals(struct page *page, const struct gw_flight_log *log)
     const struct flight_totals *totals = &log->totals;
     if (!totals->present)
         return;
-    say(page, "%s went over the wire for %s of guest memory: %llu pages as they are, %llu as zeroes, "
-        "in %llu rounds.", bytes_in_words((double)totals->bytes_sent).text,
+    say(page,
+        "%s went over the wire for %s of guest memory: %llu pages as they are, %llu as zeroes, "
+        "in %llu rounds.",
+        bytes_in_words((double)totals->bytes_sent).text,
         bytes_in_words((double)log->ram_bytes).text, (unsigned long long)totals->pages_normal,
         (unsigned long long)totals->pages_zero,
         (unsigned long long)(log->rounds.count + log->rounds.left_out));
@@ -250,9 +254,9 @@ static void format_zero(const struct gw_round *round, char *text, size_t bytes)
 
 /* In the order of importance: a narrow page shows the first ones. */
 static const struct column columns[] = {
-    {"round", 7, format_number},  {"took", 9, format_took},      {"sent", 9, format_sent},
-    {"left", 9, format_left},     {"speed", 11, format_speed},   {"dirtied", 11, format_dirtied},
-    {"at", 9, format_at},         {"raw pages", 11, format_raw}, {"zero pages", 12, format_zero},
+    {"round", 7, format_number}, {"took", 9, format_took},      {"sent", 9, format_sent},
+    {"left", 9, format_left},    {"speed", 11, format_speed},   {"dirtied", 11, format_dirtied},
+    {"at", 9, format_at},        {"raw pages", 11, format_raw}, {"zero pages", 12, format_zero},
 };
 
 static void put_row(struct page *page, const struct gw_round *round)
@@ -319,7 +323,8 @@ static void say_decisions(struct page *page, const struct gw_flight_log *log)
 static void put_bar(struct page *page, const char *name, uint64_t part_us, double whole_us)
 {
     char line[64];
-    int length = snprintf(line, sizeof line, "  %-8s %8s  ", name, time_in_words((double)part_us).text);
+    int length =
+        snprintf(line, sizeof line, "  %-8s %8s  ", name, time_in_words((double)part_us).text);
     put(page, line, (size_t)length);
     size_t room = page->width > 61 ? 40 : page->width - 21;
     size_t blocks = whole_us > 0 ? (size_t)((double)part_us / whole_us * (double)room + 0.5) : 0;
@@ -356,7 +361,9 @@ static void say_pause(struct page *page, const struct gw_flight_log *log)
             put_bar(page, rows[i].name, part_us, whole_us);
     }
     if (pause->pause_us)
-        say(page, "  From the last instruction on the source to the first on the destination: %s, right to within %s.",
+        say(page,
+            "  From the last instruction on the source to the first on the destination: %s, right "
+            "to within %s.",
             time_in_words((double)pause->pause_us).text,
             time_in_words((double)pause->clock_error_us).text);
 }

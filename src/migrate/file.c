@@ -16,7 +16,8 @@ static int fail(struct gw_error *error, const char *what, const char *doing, con
                         doing, what, path, strerror(-r));
 }
 
-/* Reads until the end or until one byte more than allowed; the length at the time of open() is not trusted. */
+/* Reads until the end or until one byte more than allowed; the length at the time of open() is not
+ * trusted. */
 static int read_all(int fd, size_t limit, struct gw_buf *out)
 {
     char bytes[4096];
@@ -75,8 +76,9 @@ static int write_all(int fd, const char *bytes, size_t length)
 static int sync_folder_of(const char *path)
 {
     const char *slash = strrchr(path, '/');
-    _cleanup_free_ char *folder =
-        slash == path ? strdup("/") : slash ? strndup(path, (size_t)(slash - path)) : strdup(".");
+    _cleanup_free_ char *folder = slash == path ? strdup("/")
+                                  : slash       ? strndup(path, (size_t)(slash - path))
+                                                : strdup(".");
     if (!folder) {
         errno = ENOMEM;
         return -1;

@@ -30,18 +30,33 @@ struct field {
 };
 
 #define ALWAYS SIZE_MAX
-#define NUMBER(type, member) {.name = #member, .kind = FIELD_NUMBER, .offset = offsetof(type, member)}
-#define BOOL(type, member) {.name = #member, .kind = FIELD_BOOL, .offset = offsetof(type, member)}
+#define NUMBER(type, member)                                                                       \
+    {                                                                                              \
+        .name = #member, .kind = FIELD_NUMBER, .offset = offsetof(type, member)                    \
+    }
+#define BOOL(type, member)                                                                         \
+    {                                                                                              \
+        .name = #member, .kind = FIELD_BOOL, .offset = offsetof(type, member)                      \
+    }
 #define TEXT(type, member)                                                                         \
-    {.name = #member, .kind = FIELD_TEXT, .offset = offsetof(type, member),                       \
-     .size = sizeof(((type *)0)->member)}
+    {                                                                                              \
+        .name = #member, .kind = FIELD_TEXT, .offset = offsetof(type, member),                     \
+        .size = sizeof(((type *)0)->member)                                                        \
+    }
 #define SERIES(member, type, table, limit)                                                         \
-    {.name = #member, .kind = FIELD_SERIES, .offset = offsetof(struct gw_flight_log, member),     \
-     .size = sizeof(type), .fields = table, .maximum = limit}
+    {                                                                                              \
+        .name = #member, .kind = FIELD_SERIES, .offset = offsetof(struct gw_flight_log, member),   \
+        .size = sizeof(type), .fields = table, .maximum = limit                                    \
+    }
 #define OBJECT(member, type)                                                                       \
-    {.name = #member, .kind = FIELD_OBJECT, .offset = offsetof(struct gw_flight_log, member),     \
-     .fields = member##_fields, .present = offsetof(type, present)}
-#define END {.name = NULL}
+    {                                                                                              \
+        .name = #member, .kind = FIELD_OBJECT, .offset = offsetof(struct gw_flight_log, member),   \
+        .fields = member##_fields, .present = offsetof(type, present)                              \
+    }
+#define END                                                                                        \
+    {                                                                                              \
+        .name = NULL                                                                               \
+    }
 
 static const struct field parameters_fields[] = {
     NUMBER(struct flight_parameters, at_ns),
@@ -66,28 +81,32 @@ static const struct field events_fields[] = {
 };
 
 static const struct field rounds_fields[] = {
-    NUMBER(struct gw_round, number),        NUMBER(struct gw_round, started_ns),
-    NUMBER(struct gw_round, duration_ns),   NUMBER(struct gw_round, dirty_pages),
-    NUMBER(struct gw_round, raw_pages),     NUMBER(struct gw_round, zero_pages),
-    NUMBER(struct gw_round, skipped_pages), NUMBER(struct gw_round, wire_bytes),
-    NUMBER(struct gw_round, bandwidth),     NUMBER(struct gw_round, dirty_rate),
+    NUMBER(struct gw_round, number),          NUMBER(struct gw_round, started_ns),
+    NUMBER(struct gw_round, duration_ns),     NUMBER(struct gw_round, dirty_pages),
+    NUMBER(struct gw_round, raw_pages),       NUMBER(struct gw_round, zero_pages),
+    NUMBER(struct gw_round, skipped_pages),   NUMBER(struct gw_round, wire_bytes),
+    NUMBER(struct gw_round, bandwidth),       NUMBER(struct gw_round, dirty_rate),
     NUMBER(struct gw_round, remaining_bytes), END,
 };
 
 static const struct field decisions_fields[] = {
-    NUMBER(struct flight_decision, at_ns),        NUMBER(struct flight_decision, last_ns),
-    NUMBER(struct flight_decision, count),        TEXT(struct flight_decision, action),
-    TEXT(struct flight_decision, reason),         NUMBER(struct flight_decision, predicted_us),
-    NUMBER(struct flight_decision, bandwidth),    NUMBER(struct flight_decision, dirty_rate),
+    NUMBER(struct flight_decision, at_ns),
+    NUMBER(struct flight_decision, last_ns),
+    NUMBER(struct flight_decision, count),
+    TEXT(struct flight_decision, action),
+    TEXT(struct flight_decision, reason),
+    NUMBER(struct flight_decision, predicted_us),
+    NUMBER(struct flight_decision, bandwidth),
+    NUMBER(struct flight_decision, dirty_rate),
     END,
 };
 
 static const struct field parts_fields[] = {
-    NUMBER(struct gw_pause_parts, stop_us),   NUMBER(struct gw_pause_parts, ram_us),
-    NUMBER(struct gw_pause_parts, save_us),   NUMBER(struct gw_pause_parts, send_us),
-    NUMBER(struct gw_pause_parts, load_us),   NUMBER(struct gw_pause_parts, verify_us),
-    NUMBER(struct gw_pause_parts, ready_us),  NUMBER(struct gw_pause_parts, commit_us),
-    NUMBER(struct gw_pause_parts, start_us),  END,
+    NUMBER(struct gw_pause_parts, stop_us),  NUMBER(struct gw_pause_parts, ram_us),
+    NUMBER(struct gw_pause_parts, save_us),  NUMBER(struct gw_pause_parts, send_us),
+    NUMBER(struct gw_pause_parts, load_us),  NUMBER(struct gw_pause_parts, verify_us),
+    NUMBER(struct gw_pause_parts, ready_us), NUMBER(struct gw_pause_parts, commit_us),
+    NUMBER(struct gw_pause_parts, start_us), END,
 };
 
 static const struct field pause_fields[] = {
@@ -96,36 +115,53 @@ static const struct field pause_fields[] = {
     NUMBER(struct flight_pause, budget_us),
     NUMBER(struct flight_pause, predicted_us),
     NUMBER(struct flight_pause, clock_error_us),
-    {.name = "parts", .kind = FIELD_OBJECT, .offset = offsetof(struct flight_pause, parts),
-     .fields = parts_fields, .present = ALWAYS},
+    {.name = "parts",
+     .kind = FIELD_OBJECT,
+     .offset = offsetof(struct flight_pause, parts),
+     .fields = parts_fields,
+     .present = ALWAYS},
     END,
 };
 
 static const struct field totals_fields[] = {
-    NUMBER(struct flight_totals, total_ms),     NUMBER(struct flight_totals, setup_ms),
-    NUMBER(struct flight_totals, bytes_sent),   NUMBER(struct flight_totals, pages_normal),
-    NUMBER(struct flight_totals, pages_zero),   END,
+    NUMBER(struct flight_totals, total_ms),   NUMBER(struct flight_totals, setup_ms),
+    NUMBER(struct flight_totals, bytes_sent), NUMBER(struct flight_totals, pages_normal),
+    NUMBER(struct flight_totals, pages_zero), END,
 };
 
 static const struct field verdict_fields[] = {
-    NUMBER(struct flight_verdict, at_ns), TEXT(struct flight_verdict, status),
-    TEXT(struct flight_verdict, phase),   TEXT(struct flight_verdict, side),
-    TEXT(struct flight_verdict, layer),   TEXT(struct flight_verdict, code),
-    TEXT(struct flight_verdict, sentence), TEXT(struct flight_verdict, next),
+    NUMBER(struct flight_verdict, at_ns),
+    TEXT(struct flight_verdict, status),
+    TEXT(struct flight_verdict, phase),
+    TEXT(struct flight_verdict, side),
+    TEXT(struct flight_verdict, layer),
+    TEXT(struct flight_verdict, code),
+    TEXT(struct flight_verdict, sentence),
+    TEXT(struct flight_verdict, next),
     END,
 };
 
 #define LEFT_OUT(member)                                                                           \
-    {.name = #member "_left_out", .kind = FIELD_NUMBER,                                           \
-     .offset = offsetof(struct gw_flight_log, member.left_out)}
+    {                                                                                              \
+        .name = #member "_left_out", .kind = FIELD_NUMBER,                                         \
+        .offset = offsetof(struct gw_flight_log, member.left_out)                                  \
+    }
 
 static const struct field log_fields[] = {
-    {.name = "session", .kind = FIELD_TEXT, .offset = offsetof(struct gw_flight_log, session),
-     .size = sizeof(((struct gw_flight_log *)0)->session), .required = true},
-    {.name = "role", .kind = FIELD_TEXT, .offset = offsetof(struct gw_flight_log, role),
-     .size = sizeof(((struct gw_flight_log *)0)->role), .required = true},
-    {.name = "started_ms", .kind = FIELD_NUMBER,
-     .offset = offsetof(struct gw_flight_log, started_ms), .required = true},
+    {.name = "session",
+     .kind = FIELD_TEXT,
+     .offset = offsetof(struct gw_flight_log, session),
+     .size = sizeof(((struct gw_flight_log *)0)->session),
+     .required = true},
+    {.name = "role",
+     .kind = FIELD_TEXT,
+     .offset = offsetof(struct gw_flight_log, role),
+     .size = sizeof(((struct gw_flight_log *)0)->role),
+     .required = true},
+    {.name = "started_ms",
+     .kind = FIELD_NUMBER,
+     .offset = offsetof(struct gw_flight_log, started_ms),
+     .required = true},
     NUMBER(struct gw_flight_log, number),
     TEXT(struct gw_flight_log, machine),
     TEXT(struct gw_flight_log, uri),
@@ -156,12 +192,14 @@ bool flight_is_session(const char *text)
     return strlen(text) == 32 && strspn(text, "0123456789abcdef") == 32;
 }
 
-/* Bytes of the UTF-8 character at `at`, or 0 when it is none. Finer points (surrogates, overlong forms) are
- * left to the JSON encoder, which refuses them; see flight_set_text(). */
+/* Bytes of the UTF-8 character at `at` (RFC 3629 §4), or 0 when it is none. */
 static size_t character_bytes(const unsigned char *at)
 {
-    size_t bytes = *at < 0x80 ? 1 : *at >= 0xc2 && *at < 0xe0 ? 2 : *at >= 0xe0 && *at < 0xf0 ? 3
-                   : *at >= 0xf0 && *at < 0xf5 ? 4 : 0;
+    size_t bytes = *at < 0x80                  ? 1
+                   : *at >= 0xc2 && *at < 0xe0 ? 2
+                   : *at >= 0xe0 && *at < 0xf0 ? 3
+                   : *at >= 0xf0 && *at < 0xf5 ? 4
+                                               : 0;
     for (size_t i = 1; i < bytes; i++)
         if ((at[i] & 0xc0) != 0x80)
             return 0;
@@ -304,9 +342,9 @@ json_t *flight_encode(const struct gw_flight_log *log)
     json_t *fields = encode_fields(log_fields, (const char *)log);
     json_t *document = json_pack("{s:s, s:i}", "format", FORMAT, "version", VERSION);
     json_t *other = log->other_side ? flight_encode(log->other_side) : NULL;
-    bool good = fields && document && json_object_update(document, fields) == 0 &&
-                (!log->other_side ||
-                 (other && json_object_set(document, "other_side", other) == 0));
+    bool good =
+        fields && document && json_object_update(document, fields) == 0 &&
+        (!log->other_side || (other && json_object_set(document, "other_side", other) == 0));
     json_decref(fields);
     json_decref(other);
     if (good)
@@ -369,8 +407,8 @@ static int decode_series(const json_t *value, const struct field *field, char *a
         const json_t *entry = json_array_get(value, i);
         if (!json_is_object(entry))
             return refuse(error, field->name, "holds something that is no object");
-        int r = decode_fields(entry, field->fields, (char *)series->entries + i * field->size,
-                              error);
+        int r =
+            decode_fields(entry, field->fields, (char *)series->entries + i * field->size, error);
         if (r < 0)
             return r;
     }
@@ -478,15 +516,16 @@ int flight_decode(const json_t *document, struct gw_flight_log **ret_log, struct
 
 /* ---- Condensing ---- */
 
-/* `keep` entries of a series: the last ones, or an even choice that includes the first and the last. */
+/* `keep` entries of a series: the last ones, or an even choice that includes the first and the
+ * last. */
 static bool copy_series(struct flight_series *to, const struct flight_series *from,
                         size_t entry_bytes, size_t keep, bool evenly)
 {
     size_t count = from->count < keep ? from->count : keep;
     to->left_out = from->left_out + (from->count - count);
     for (size_t i = 0; i < count; i++) {
-        size_t index = evenly && count > 1 ? i * (from->count - 1) / (count - 1)
-                                           : from->count - count + i;
+        size_t index =
+            evenly && count > 1 ? i * (from->count - 1) / (count - 1) : from->count - count + i;
         if (!flight_series_add(to, (const char *)from->entries + index * entry_bytes, entry_bytes,
                                keep))
             return false;
@@ -504,7 +543,8 @@ struct gw_flight_log *flight_condense(const struct gw_flight_log *log)
     copy->other_side = NULL;
     copy->parameters = copy->phases = copy->events = copy->rounds = copy->decisions =
         (struct flight_series){0};
-    if (copy_series(&copy->parameters, &log->parameters, sizeof(struct flight_parameters), 4, false) &&
+    if (copy_series(&copy->parameters, &log->parameters, sizeof(struct flight_parameters), 4,
+                    false) &&
         copy_series(&copy->phases, &log->phases, sizeof(struct flight_phase), 16, false) &&
         copy_series(&copy->events, &log->events, sizeof(struct flight_event), 8, false) &&
         copy_series(&copy->rounds, &log->rounds, sizeof(struct gw_round), 32, true) &&

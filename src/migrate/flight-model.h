@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The flight log as a struct, and the struct as JSON (docs/flight-log.md). One table of fields serves both
- * directions, so what is written can be read.
+ * The flight log as a struct, and the struct as JSON (docs/flight-log.md). One table of fields
+ * serves both directions, so what is written can be read.
  */
 #ifndef MIGRATE_FLIGHT_MODEL_H
 #define MIGRATE_FLIGHT_MODEL_H
@@ -100,7 +100,8 @@ int flight_decode(const json_t *document, struct gw_flight_log **ret_log, struct
 /* A condensed copy, or NULL without memory. */
 struct gw_flight_log *flight_condense(const struct gw_flight_log *log);
 
-/* Copies text into a field of `bytes` bytes: valid UTF-8 without control characters, cut at a character. */
+/* Copies text into a field of `bytes` bytes: valid UTF-8 without control characters, cut at a
+ * character. */
 void flight_set_text(char *field, size_t bytes, const char *text);
 #define FLIGHT_SET_TEXT(field, text) flight_set_text((field), sizeof(field), (text))
 

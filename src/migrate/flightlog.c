@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Recording and writing one flight. The model (flight-model.h) bounds every series, this file the document. */
+/* Recording and writing one flight. The model (flight-model.h) bounds every series, this file the
+ * document. */
 #include "migrate/flightlog.h"
 
 #include <dirent.h>
@@ -210,8 +211,8 @@ static const char *verdict_status(enum gw_migrate_status status)
 }
 
 void flightlog_set_verdict(struct flightlog *log, uint64_t at_ns, enum gw_migrate_status status,
-                           const char *phase, const char *failed_side,
-                           const struct gw_error *error, const char *what_next)
+                           const char *phase, const char *failed_side, const struct gw_error *error,
+                           const char *what_next)
 {
     struct flight_verdict verdict = {.present = true, .at_ns = at_ns};
     FLIGHT_SET_TEXT(verdict.status, verdict_status(status));
@@ -299,7 +300,8 @@ static int decode_earlier(const json_t *array, struct gw_flight_log **earlier, s
 {
     if (!json_is_array(array) || json_array_size(array) > GW_FLIGHT_LOG_EARLIER)
         return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_CORRUPT, -EINVAL,
-                            "the earlier flights are no array of at most %d", GW_FLIGHT_LOG_EARLIER);
+                            "the earlier flights are no array of at most %d",
+                            GW_FLIGHT_LOG_EARLIER);
     for (size_t i = 0; i < json_array_size(array); i++) {
         struct gw_flight_log *whole = NULL;
         int r = flight_decode(json_array_get(array, i), &whole, error);
@@ -497,9 +499,9 @@ static size_t find_oldest(DIR *directory, char *name, size_t bytes)
         if (!is_document(entry->d_name) ||
             fstatat(dirfd(directory), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
-        bool older = status.st_mtim.tv_sec < oldest.tv_sec ||
-                     (status.st_mtim.tv_sec == oldest.tv_sec &&
-                      status.st_mtim.tv_nsec < oldest.tv_nsec);
+        bool older =
+            status.st_mtim.tv_sec < oldest.tv_sec ||
+            (status.st_mtim.tv_sec == oldest.tv_sec && status.st_mtim.tv_nsec < oldest.tv_nsec);
         if (count++ == 0 || older) {
             oldest = status.st_mtim;
             snprintf(name, bytes, "%s", entry->d_name);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Waiting for connections. A TCP host name can stand for several addresses; each has its socket and all are
- * waited for together. fd: is either a listening socket that somebody else has bound, or the connection
- * itself, which then is the only one; exec: is one connection too.
+ * Waiting for connections. A TCP host name can stand for several addresses; each has its socket and
+ * all are waited for together. fd: is either a listening socket that somebody else has bound, or
+ * the connection itself, which then is the only one; exec: is one connection too.
  */
 #include "migrate/transport.h"
 
@@ -22,18 +22,18 @@
 
 struct transport_listener {
     struct gw_uri uri;
-    char *text;             /* what to connect to */
-    int fds[MAX_SOCKETS];   /* listening sockets */
-    size_t count;           /* 0: the URI is itself the one connection */
-    bool spent;             /* that one connection has been given */
-    dev_t device;           /* of our Unix socket file, which is removed at the end */
+    char *text;           /* what to connect to */
+    int fds[MAX_SOCKETS]; /* listening sockets */
+    size_t count;         /* 0: the URI is itself the one connection */
+    bool spent;           /* that one connection has been given */
+    dev_t device;         /* of our Unix socket file, which is removed at the end */
     ino_t inode;
 };
 
 static int listen_tcp(struct transport_listener *listener, struct gw_error *error)
 {
-    int count = socket_listen_tcp(&listener->uri, listener->fds, MAX_SOCKETS,
-                                  &listener->uri.port, error);
+    int count =
+        socket_listen_tcp(&listener->uri, listener->fds, MAX_SOCKETS, &listener->uri.port, error);
     if (count < 0)
         return count;
     listener->count = (size_t)count;
@@ -130,7 +130,8 @@ void transport_listener_free(struct transport_listener *listener)
     free(listener);
 }
 
-/* A connection that was gone again before it was taken is no failure: the next one is waited for. */
+/* A connection that was gone again before it was taken is no failure: the next one is waited for.
+ */
 static bool is_passing(int error_number)
 {
     switch (error_number) {

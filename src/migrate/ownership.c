@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The ownership record (docs/protocol.md, Handoff), a file of its own so that people and scripts can read it:
+ * The ownership record (docs/protocol.md, Handoff), a file of its own so that people and scripts
+ * can read it:
  *
  *     {"version": 1, "state": "released", "epoch": 5, "session": "0123…", "peer": "tcp:host:4444"}
  *
- * What the record says decides whether a guest may run, so a file that is not exactly of this form is an
- * error and never guessed at.
+ * What the record says decides whether a guest may run, so a file that is not exactly of this form
+ * is an error and never guessed at.
  */
 #include <godwit/migrate.h>
 
@@ -61,8 +62,9 @@ static bool is_printable(const char *text, size_t limit)
 static int refuse(const char *path, const char *why, struct gw_error *error)
 {
     return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_CORRUPT, -EINVAL,
-                        WHAT " '%s' is damaged: %s; it decides whether the guest may run, so look at "
-                             "both hosts before you repair or remove it",
+                        WHAT
+                        " '%s' is damaged: %s; it decides whether the guest may run, so look at "
+                        "both hosts before you repair or remove it",
                         path, why);
 }
 
@@ -127,9 +129,10 @@ int gw_ownership_write(const char *path, const struct gw_ownership *record, stru
         !is_session(record->session) || !is_printable(record->peer, sizeof record->peer))
         return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_INVALID, -EINVAL,
                             WHAT " for '%s' has a field that cannot be read back", path);
-    _cleanup_(cleanup_json) json_t *object = json_pack(
-        "{s:i, s:s, s:I, s:s, s:s}", "version", VERSION, "state", gw_owner_state_name(record->state),
-        "epoch", (json_int_t)record->epoch, "session", record->session, "peer", record->peer);
+    _cleanup_(cleanup_json) json_t *object =
+        json_pack("{s:i, s:s, s:I, s:s, s:s}", "version", VERSION, "state",
+                  gw_owner_state_name(record->state), "epoch", (json_int_t)record->epoch, "session",
+                  record->session, "peer", record->peer);
     _cleanup_free_ char *text = object ? json_dumps(object, JSON_INDENT(1)) : NULL;
     if (!text)
         return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_INVALID, -EINVAL,

@@ -2,19 +2,21 @@
 /*
  * How a decision is made.
  *
- * First the figures. Bandwidth is smoothed over rounds by their duration, leaving out rounds too small to
- * show what the link can do; where the last second of samples shows the link as it is now, that counts. The
- * dirty rate is smoothed alike. A stall is neither bytes sent nor memory done for half a second: it is
- * not a slow link; it is reported, and samples from before it are not used. The
- * pause is predicted part by part: what the rehearsal measured, cautious defaults for the rest, and what
- * remains divided by the bandwidth.
+ * First the figures. Bandwidth is smoothed over rounds by their duration, leaving out rounds too
+ * small to show what the link can do; where the last second of samples shows the link as it is now,
+ * that counts. The dirty rate is smoothed alike. A stall is neither bytes sent nor memory done for
+ * half a second: it is not a slow link; it is reported, and samples from before it are not used.
+ * The pause is predicted part by part: what the rehearsal measured, cautious defaults for the rest,
+ * and what remains divided by the bandwidth.
  *
  * Then the rules, the first that speaks decides:
  *   1. the link is stalled or not measured yet: go on;
- *   2. the predicted pause keeps the budget: switch, unless a switch failed a moment ago, or the memory left is
- *      still falling so fast that a little more patience makes the pause clearly shorter. Looked at inside
- *      rounds as well, so the dip between two bursts of a writer is taken when it is there;
- *   3. the deadline has passed, or by the measured figures cannot be met: give up, with the figures;
+ *   2. the predicted pause keeps the budget: switch, unless a switch failed a moment ago, or the
+ * memory left is still falling so fast that a little more patience makes the pause clearly shorter.
+ * Looked at inside rounds as well, so the dip between two bursts of a writer is taken when it is
+ * there;
+ *   3. the deadline has passed, or by the measured figures cannot be met: give up, with the
+ * figures;
  *   4. go on, and say how it looks.
  */
 #include "migrate/policy.h"
@@ -29,13 +31,13 @@
 
 #define PAGE_BYTES 4096.0
 #define SECOND_NS 1000000000ull
-#define SMOOTHING_NS 2e9           /* time constant of the averages */
-#define TELLING_BYTES (1u << 20)   /* a round that sent less says little about the link */
-#define RECENT_NS SECOND_NS        /* samples this young show the link as it is now */
+#define SMOOTHING_NS 2e9         /* time constant of the averages */
+#define TELLING_BYTES (1u << 20) /* a round that sent less says little about the link */
+#define RECENT_NS SECOND_NS      /* samples this young show the link as it is now */
 #define RECENT_MIN_NS (SECOND_NS / 10)
 #define STALL_NS (SECOND_NS / 2)
-#define PATIENCE_ROUNDS 3          /* rounds spent on a shorter pause although the budget is kept */
-#define WORTHWHILE_US 10000.0      /* a pause shortened by less is not worth a round */
+#define PATIENCE_ROUNDS 3     /* rounds spent on a shorter pause although the budget is kept */
+#define WORTHWHILE_US 10000.0 /* a pause shortened by less is not worth a round */
 #define HOPELESS_ROUNDS 4
 #define STATE_BYTES_GUESS (256u << 10)
 
@@ -44,8 +46,8 @@ struct figures {
     double dirty;     /* bytes per second */
     double remaining; /* bytes */
     uint64_t stalled_ns;
-    double fixed_us; /* pause without RAM and without verify */
-    double pause_us; /* the same with RAM: what the budget is compared with */
+    double fixed_us;        /* pause without RAM and without verify */
+    double pause_us;        /* the same with RAM: what the budget is compared with */
     uint64_t best_since_ns; /* for so long nothing smaller remained */
 };
 
@@ -111,9 +113,9 @@ static double smoothed_dirty_rate(const struct policy_input *in)
     return average;
 }
 
-/* Bandwidth of the last second of this round, or since the last stall; 0 when the samples do not tell: between
- * small rounds the link rests, which says nothing about it. Memory that is done without being sent
- * (zero pages) means that the link was not what limited. */
+/* Bandwidth of the last second of this round, or since the last stall; 0 when the samples do not
+ * tell: between small rounds the link rests, which says nothing about it. Memory that is done
+ * without being sent (zero pages) means that the link was not what limited. */
 static double recent_bandwidth(const struct policy_input *in)
 {
     const struct policy_sample *last = last_sample(in), *first = last, *moved = last;
@@ -145,7 +147,8 @@ static double find_bandwidth(const struct policy_input *in)
     double recent = recent_bandwidth(in);
     if (over_rounds <= 0) /* an idle guest: only its first rounds were telling, long ago */
         over_rounds = smoothed_bandwidth(in, 0, TELLING_BYTES);
-    if (over_rounds > 0) /* a short look may flatter the link: it counts at most twice the average */
+    if (over_rounds >
+        0) /* a short look may flatter the link: it counts at most twice the average */
         return recent > 0 ? fmin(recent, 2 * over_rounds) : over_rounds;
     return recent > 0 ? recent : smoothed_bandwidth(in, 0, 1);
 }
@@ -238,9 +241,8 @@ static void measure(const struct policy_input *in, struct figures *f, struct pol
 
 /* ---- Words ---- */
 
-__attribute__((format(printf, 3, 4))) static void decide(struct policy_decision *out,
-                                                         enum policy_action action,
-                                                         const char *format, ...)
+__attribute__((format(printf, 3, 4))) static void
+decide(struct policy_decision *out, enum policy_action action, const char *format, ...)
 {
     va_list arguments;
     out->action = action;
@@ -343,9 +345,8 @@ static bool rule_fits(const struct policy_input *in, const struct figures *f,
         look_again_in(out, transfer_us(f->remaining, f->bandwidth) / 4);
     } else {
         decide(out, POLICY_SWITCH, "switch: %s in %s + state %s ≤ %s, best in %s",
-               bytes_in_words(f->remaining).text,
-               time_in_words((double)out->predicted.ram_us).text, time_in_words(f->fixed_us).text,
-               time_in_words((double)in->budget_us).text,
+               bytes_in_words(f->remaining).text, time_in_words((double)out->predicted.ram_us).text,
+               time_in_words(f->fixed_us).text, time_in_words((double)in->budget_us).text,
                time_in_words((double)f->best_since_ns / 1e3).text);
     }
     return true;
@@ -390,8 +391,10 @@ static bool rule_deadline(const struct policy_input *in, const struct figures *f
     struct words pause = time_in_words(f->pause_us);
     struct words budget = time_in_words((double)in->budget_us);
     if (past_deadline(in, 0)) {
-        decide(out, POLICY_GIVE_UP, "give up: the deadline of %s has passed; a switch now would pause "
-               "the guest %s, the budget is %s", deadline.text, pause.text, budget.text);
+        decide(out, POLICY_GIVE_UP,
+               "give up: the deadline of %s has passed; a switch now would pause "
+               "the guest %s, the budget is %s",
+               deadline.text, pause.text, budget.text);
         return true;
     }
     double left_us = (double)(in->deadline_ns - in->now_ns) / 1e3;
@@ -406,15 +409,18 @@ static bool rule_deadline(const struct policy_input *in, const struct figures *f
         return true;
     }
     if (isinf(needed_us) && is_hopeless(in, f)) {
-        decide(out, POLICY_GIVE_UP, "give up: the guest writes %s/s, the link carries %s/s; %zu rounds "
-               "brought a pause of %s, the budget is %s", bytes_in_words(f->dirty).text,
-               bytes_in_words(f->bandwidth).text, in->round_count, pause.text, budget.text);
+        decide(out, POLICY_GIVE_UP,
+               "give up: the guest writes %s/s, the link carries %s/s; %zu rounds "
+               "brought a pause of %s, the budget is %s",
+               bytes_in_words(f->dirty).text, bytes_in_words(f->bandwidth).text, in->round_count,
+               pause.text, budget.text);
         return true;
     }
     return false;
 }
 
-/* Rounds at the end that left no less than the one before: the longer this lasts, the rarer the looks. */
+/* Rounds at the end that left no less than the one before: the longer this lasts, the rarer the
+ * looks. */
 static unsigned rounds_without_gain(const struct policy_input *in)
 {
     unsigned count = 0;
@@ -431,18 +437,22 @@ static void rule_go_on(const struct policy_input *in, const struct figures *f,
     struct words left = bytes_in_words(f->remaining), carries = bytes_in_words(f->bandwidth);
     struct words writes = bytes_in_words(f->dirty), pause = time_in_words(f->pause_us);
     if (f->fixed_us >= budget_us(in)) {
-        decide(out, POLICY_GO_ON, "go on: state and handoff alone take %s, the budget is %s; a longer "
-               "budget would help", time_in_words(f->fixed_us).text,
-               time_in_words((double)in->budget_us).text);
+        decide(out, POLICY_GO_ON,
+               "go on: state and handoff alone take %s, the budget is %s; a longer "
+               "budget would help",
+               time_in_words(f->fixed_us).text, time_in_words((double)in->budget_us).text);
         look_again_in(out, 500000);
     } else if (isinf(needed_us)) {
-        decide(out, POLICY_GO_ON, "go on: the guest writes %s/s, the link carries %s/s; a switch now "
-               "pauses %s, waiting for a quieter moment", writes.text, carries.text, pause.text);
+        decide(out, POLICY_GO_ON,
+               "go on: the guest writes %s/s, the link carries %s/s; a switch now "
+               "pauses %s, waiting for a quieter moment",
+               writes.text, carries.text, pause.text);
         look_again_in(out, 20000.0 * (1u << rounds_without_gain(in)));
     } else {
-        decide(out, POLICY_GO_ON, "go on: %s left at %s/s, %s/s dirtied; a switch now pauses %s, "
-               "within budget in about %s", left.text, carries.text, writes.text, pause.text,
-               time_in_words(needed_us).text);
+        decide(out, POLICY_GO_ON,
+               "go on: %s left at %s/s, %s/s dirtied; a switch now pauses %s, "
+               "within budget in about %s",
+               left.text, carries.text, writes.text, pause.text, time_in_words(needed_us).text);
         look_again_in(out, needed_us / 4);
     }
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * When to switch over: a pure function from what was measured and what the user asked for to a decision with
- * its reason. It reads no clock and keeps nothing, so it runs the same on recorded and on simulated series.
+ * When to switch over: a pure function from what was measured and what the user asked for to a
+ * decision with its reason. It reads no clock and keeps nothing, so it runs the same on recorded
+ * and on simulated series.
  */
 #ifndef MIGRATE_POLICY_H
 #define MIGRATE_POLICY_H
@@ -14,20 +15,21 @@
 struct gw_round {
     uint64_t number; /* 1 is the first */
     uint64_t started_ns, duration_ns;
-    uint64_t dirty_pages;   /* to be sent when it began */
-    uint64_t raw_pages;     /* sent as they are */
-    uint64_t zero_pages;    /* sent as zeroes */
-    uint64_t skipped_pages; /* left for a later round because they were dirtied again meanwhile */
-    uint64_t wire_bytes;    /* everything sent, headers included */
-    uint64_t bandwidth;     /* wire bytes per second of this round; 0: too short to tell */
-    uint64_t dirty_rate;    /* pages per second dirtied during it */
+    uint64_t dirty_pages;     /* to be sent when it began */
+    uint64_t raw_pages;       /* sent as they are */
+    uint64_t zero_pages;      /* sent as zeroes */
+    uint64_t skipped_pages;   /* left for a later round because they were dirtied again meanwhile */
+    uint64_t wire_bytes;      /* everything sent, headers included */
+    uint64_t bandwidth;       /* wire bytes per second of this round; 0: too short to tell */
+    uint64_t dirty_rate;      /* pages per second dirtied during it */
     uint64_t remaining_bytes; /* guest memory that is dirty at its end */
 };
 
 /* One look inside a round, every few tens of milliseconds. */
 struct policy_sample {
     uint64_t at_ns;
-    uint64_t sent_bytes;      /* on the wire since the migration began, and received or acknowledged if known */
+    uint64_t sent_bytes; /* on the wire since the migration began, and received or acknowledged if
+                            known */
     uint64_t remaining_bytes; /* rest of this round plus what has been dirtied again */
 };
 
@@ -60,15 +62,18 @@ struct policy_input {
     uint64_t deadline_ns; /* since the migration began; 0: none */
     /* what is known */
     uint64_t now_ns;
-    uint64_t ram_bytes; /* size of the guest */
-    uint64_t state_bytes; /* size of the device state as rehearsed; 0: not known */
+    uint64_t ram_bytes;     /* size of the guest */
+    uint64_t state_bytes;   /* size of the device state as rehearsed; 0: not known */
     uint64_t round_trip_us; /* of a ping; 0: not known */
-    struct gw_pause_parts measured; /* from the rehearsal and earlier attempts; ram_us is not read */
-    const struct gw_round *rounds; /* oldest first: the first few and the last POLICY_WINDOW are enough */
+    struct gw_pause_parts
+        measured; /* from the rehearsal and earlier attempts; ram_us is not read */
+    const struct gw_round
+        *rounds; /* oldest first: the first few and the last POLICY_WINDOW are enough */
     size_t round_count;
     const struct policy_sample *samples; /* oldest first, may reach back over several rounds */
     size_t sample_count;
-    bool in_round; /* a round is being sent: remaining_bytes of the last sample counts, not of the last round */
+    bool in_round; /* a round is being sent: remaining_bytes of the last sample counts, not of the
+                      last round */
     /* switchovers that were begun and taken back because the pause became too long */
     unsigned failed_switches;
     uint64_t last_failed_ns;
@@ -79,13 +84,13 @@ struct policy_input {
 
 struct policy_decision {
     enum policy_action action;
-    char reason[160];               /* "switch: 41 MB in 37 ms + state 6 ms ≤ 60 ms, best in 40 s" */
+    char reason[160]; /* "switch: 41 MB in 37 ms + state 6 ms ≤ 60 ms, best in 40 s" */
     struct gw_pause_parts predicted; /* of a switch now */
-    uint64_t predicted_pause_us;    /* their sum; UINT64_MAX while the bandwidth is unknown */
-    uint64_t bandwidth;             /* bytes per second that the prediction used; 0: unknown */
-    uint64_t dirty_rate;            /* bytes per second, smoothed */
-    uint64_t look_again_ns;         /* GO_ON: the next look is worth while after this long */
-    bool stalled;                   /* nothing moves on the wire */
+    uint64_t predicted_pause_us;     /* their sum; UINT64_MAX while the bandwidth is unknown */
+    uint64_t bandwidth;              /* bytes per second that the prediction used; 0: unknown */
+    uint64_t dirty_rate;             /* bytes per second, smoothed */
+    uint64_t look_again_ns;          /* GO_ON: the next look is worth while after this long */
+    bool stalled;                    /* nothing moves on the wire */
 };
 
 void policy_decide(const struct policy_input *input, struct policy_decision *ret_decision);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tokens trickle in with time and are kept for at most CAP seconds, so that a thread which the host let
- * sleep too long can catch up but no long silence is made up for. The bucket begins empty. Grants are small
- * slices of the limit: a channel that wants a megabyte under a limit of one megabyte per second sends a
- * hundred pieces spread over the second rather than all of it at its beginning.
+ * Tokens trickle in with time and are kept for at most CAP seconds, so that a thread which the host
+ * let sleep too long can catch up but no long silence is made up for. The bucket begins empty.
+ * Grants are small slices of the limit: a channel that wants a megabyte under a limit of one
+ * megabyte per second sends a hundred pieces spread over the second rather than all of it at its
+ * beginning.
  */
 #include "migrate/ratelimit.h"
 

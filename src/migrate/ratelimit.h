@@ -22,8 +22,8 @@ uint64_t ratelimit_get(struct ratelimit *limiter);
 
 /*
  * Waits until at least a small part of `want` may be sent and says how much: between 1 and `want`
- * bytes, all of it without a limit. Callers loop; small grants are what keeps the average exact however large
- * the pieces are. -ECANCELED when `cancel_fd` (-1: none) becomes readable.
+ * bytes, all of it without a limit. Callers loop; small grants are what keeps the average exact
+ * however large the pieces are. -ECANCELED when `cancel_fd` (-1: none) becomes readable.
  */
 int ratelimit_take(struct ratelimit *limiter, uint64_t want, int cancel_fd, uint64_t *ret_granted);
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Host names. getaddrinfo() has neither timeout nor cancel and can hang for a minute on a dead name server,
- * so a name (not a numeric address) is looked up in a thread of its own. The thread and the caller share
- * a counted record: whoever is last frees it, so a caller that gives up leaves at once and the thread ends
- * whenever the resolver lets it.
+ * Host names. getaddrinfo() has neither timeout nor cancel and can hang for a minute on a dead name
+ * server, so a name (not a numeric address) is looked up in a thread of its own. The thread and the
+ * caller share a counted record: whoever is last frees it, so a caller that gives up leaves at once
+ * and the thread ends whenever the resolver lets it.
  */
 #include "migrate/socket.h"
 
@@ -106,8 +106,7 @@ static int explain(const struct lookup *lookup, int r, struct gw_error *error)
     if (r < 0)
         return gw_error_set(error, GW_LAYER_MIGRATE, gw_code_from_errno(r), r,
                             "looking up host '%s': %s", lookup->host, strerror(-r));
-    const char *why =
-        lookup->result == EAI_SYSTEM ? strerror(errno) : gai_strerror(lookup->result);
+    const char *why = lookup->result == EAI_SYSTEM ? strerror(errno) : gai_strerror(lookup->result);
     return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_NOT_FOUND, -ENOENT,
                         "host '%s' has no address: %s", lookup->host, why);
 }

@@ -19,8 +19,9 @@
 #define BACKLOG 32
 
 /*
- * Bytes that TCP may hold which it has not sent yet. What the window allows is sent at once and does not
- * count, so throughput does not depend on it, but what waits here would have to be waited for in the pause.
+ * Bytes that TCP may hold which it has not sent yet. What the window allows is sent at once and
+ * does not count, so throughput does not depend on it, but what waits here would have to be waited
+ * for in the pause.
  */
 #define UNSENT_BYTES (512 << 10)
 
@@ -109,7 +110,8 @@ static int finish_connect(int fd, struct transport_wait wait)
     return -result;
 }
 
-/* A connected socket, or a negative errno. A Unix listener whose queue is full says EAGAIN: asked again. */
+/* A connected socket, or a negative errno. A Unix listener whose queue is full says EAGAIN: asked
+ * again. */
 static int connect_address(const struct sockaddr *address, socklen_t length,
                            struct transport_wait wait)
 {
@@ -201,8 +203,7 @@ int socket_connect_tcp(const struct gw_uri *uri, struct transport_wait wait, str
 static socklen_t unix_address(const struct gw_uri *uri, struct sockaddr_un *ret_address)
 {
     *ret_address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    memcpy(ret_address->sun_path, uri->text,
-           strnlen(uri->text, sizeof ret_address->sun_path - 1));
+    memcpy(ret_address->sun_path, uri->text, strnlen(uri->text, sizeof ret_address->sun_path - 1));
     return sizeof *ret_address;
 }
 
@@ -223,8 +224,7 @@ static int explain_listen(const struct gw_uri *uri, int r, struct gw_error *erro
     (void)gw_uri_format(uri, &text);
     (void)gw_error_set(error, GW_LAYER_MIGRATE, gw_code_from_errno(r), r,
                        "cannot listen on %.*s: %s%s", (int)text.length, (char *)text.data,
-                       strerror(-r),
-                       r == -EADDRINUSE ? "; another program listens there" : "");
+                       strerror(-r), r == -EADDRINUSE ? "; another program listens there" : "");
     gw_buf_fini(&text);
     return r;
 }
@@ -255,8 +255,7 @@ static uint16_t port_of(int fd)
 
 static int listen_address(const struct addrinfo *at)
 {
-    _cleanup_close_ int fd =
-        socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    _cleanup_close_ int fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -errno;
     set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
@@ -272,9 +271,9 @@ static void close_all(const int *fds, size_t count)
         close(fds[i]);
 }
 
-/* The port that the first address got is used for the others. An address family that the host does not
- * have is no failure as long as another one works; a port in use is one, because clients that try the
- * other address would reach the wrong program. */
+/* The port that the first address got is used for the others. An address family that the host does
+ * not have is no failure as long as another one works; a port in use is one, because clients that
+ * try the other address would reach the wrong program. */
 static int listen_all(struct addrinfo *list, int *fds, size_t room, uint16_t *port)
 {
     size_t count = 0;
@@ -312,8 +311,8 @@ int socket_listen_tcp(const struct gw_uri *uri, int *fds, size_t room, uint16_t 
     return r;
 }
 
-/* Whether the path is a socket that nobody listens on any more. Asked with the wrong type of socket, so that
- * a living listener answers EPROTOTYPE and sees nothing of it. */
+/* Whether the path is a socket that nobody listens on any more. Asked with the wrong type of
+ * socket, so that a living listener answers EPROTOTYPE and sees nothing of it. */
 static bool is_stale(const struct sockaddr_un *address, socklen_t length)
 {
     struct stat status;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sockets underneath the transport: waiting, names, connecting, binding. Descriptors are O_CLOEXEC. */
+/* Sockets underneath the transport: waiting, names, connecting, binding. Descriptors are O_CLOEXEC.
+ */
 #ifndef MIGRATE_SOCKET_H
 #define MIGRATE_SOCKET_H
 
@@ -23,8 +24,8 @@ int socket_connect_tcp(const struct gw_uri *uri, struct transport_wait wait,
 int socket_connect_unix(const struct gw_uri *uri, struct transport_wait wait,
                         struct gw_error *error);
 
-/* Listening sockets, non-blocking. TCP: one per address of the host, at most `room`, all with the same
- * port, which is returned. Number of sockets, or a negative errno. */
+/* Listening sockets, non-blocking. TCP: one per address of the host, at most `room`, all with the
+ * same port, which is returned. Number of sockets, or a negative errno. */
 int socket_listen_tcp(const struct gw_uri *uri, int *fds, size_t room, uint16_t *ret_port,
                       struct gw_error *error);
 int socket_listen_unix(const struct gw_uri *uri, struct gw_error *error);

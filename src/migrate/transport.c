@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Moving bytes. Every transport is a stream socket, whatever it was made from, so one pair of calls
- * (recvmsg and sendmsg, never blocking, never raising SIGPIPE) serves all; when the socket has nothing to give
- * or no room, the caller waits in poll() for it, for the cancel descriptor, or for the timeout. The timeout
- * counts silence, not the whole transfer: each byte that moves starts it again.
+ * (recvmsg and sendmsg, never blocking, never raising SIGPIPE) serves all; when the socket has
+ * nothing to give or no room, the caller waits in poll() for it, for the cancel descriptor, or for
+ * the timeout. The timeout counts silence, not the whole transfer: each byte that moves starts it
+ * again.
  */
 #include "migrate/transport.h"
 
@@ -251,7 +252,8 @@ static size_t cut_vectors(const struct iovec *vectors, size_t count, uint64_t mo
     return n;
 }
 
-/* Takes `moved` bytes off the front. Entries that are used up become empty; returns how many are. */
+/* Takes `moved` bytes off the front. Entries that are used up become empty; returns how many are.
+ */
 static size_t advance_vectors(struct iovec *vectors, size_t count, size_t moved)
 {
     size_t done = 0;
@@ -272,14 +274,13 @@ static uint64_t total_bytes(const struct iovec *vectors, size_t count)
     return total;
 }
 
-/* One recvmsg or sendmsg of at most `most` bytes, after as much waiting as it takes. Bytes moved (0: the peer
- * has closed its writing end), or a negative errno. */
+/* One recvmsg or sendmsg of at most `most` bytes, after as much waiting as it takes. Bytes moved
+ * (0: the peer has closed its writing end), or a negative errno. */
 static ssize_t move_some(struct transport *transport, const struct iovec *vectors, size_t count,
                          uint64_t most, bool writing)
 {
     struct iovec cut[VECTORS_AT_ONCE];
-    struct msghdr message = {.msg_iov = cut,
-                             .msg_iovlen = cut_vectors(vectors, count, most, cut)};
+    struct msghdr message = {.msg_iov = cut, .msg_iovlen = cut_vectors(vectors, count, most, cut)};
     for (;;) {
         ssize_t moved = writing ? sendmsg(transport->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT)
                                 : recvmsg(transport->fd, &message, MSG_DONTWAIT);
@@ -321,8 +322,7 @@ static int write_granted(struct transport *transport, struct iovec **vectors, si
         ssize_t moved = move_some(transport, *vectors, *count, granted, true);
         if (moved < 0)
             return (int)moved;
-        atomic_fetch_add_explicit(&transport->bytes_written, (uint64_t)moved,
-                                  memory_order_relaxed);
+        atomic_fetch_add_explicit(&transport->bytes_written, (uint64_t)moved, memory_order_relaxed);
         size_t done = advance_vectors(*vectors, *count, (size_t)moved);
         *vectors += done;
         *count -= done;
@@ -367,8 +367,7 @@ int transport_wait_readable(struct transport *transport, int timeout_ms, struct 
     int r = socket_wait(transport->fd, POLLIN, wait);
     if (r == -ETIMEDOUT)
         return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_TIMEOUT, r,
-                            "nothing came from %s for %d ms",
-                            transport->name, timeout_ms);
+                            "nothing came from %s for %d ms", transport->name, timeout_ms);
     if (r < 0)
         return explain(transport, r, error);
     char byte;

@@ -41,7 +41,8 @@ static int copy_text(const char *from, size_t length, size_t limit, struct gw_ur
     return 0;
 }
 
-/* Host names are at most 253 characters (RFC 1035 §2.3.4); numeric addresses with a zone are shorter. */
+/* Host names are at most 253 characters (RFC 1035 §2.3.4); numeric addresses with a zone are
+ * shorter. */
 static int parse_host_and_port(const char *text, const char *host, size_t host_length,
                                const char *port, struct gw_uri *uri, struct gw_error *error)
 {
@@ -87,7 +88,8 @@ static int parse_unix(const char *text, const char *rest, struct gw_uri *uri,
 static int parse_fd(const char *text, const char *rest, struct gw_uri *uri, struct gw_error *error)
 {
     if (parse_number(rest, INT_MAX, &uri->fd) < 0)
-        return refuse(error, text, "names no descriptor; write fd:N with an open descriptor's number");
+        return refuse(error, text,
+                      "names no descriptor; write fd:N with an open descriptor's number");
     return 0;
 }
 

@@ -17,9 +17,9 @@ enum gw_uri_kind {
 
 struct gw_uri {
     enum gw_uri_kind kind;
-    uint16_t port;    /* tcp */
-    int fd;           /* fd */
-    char text[4096];  /* tcp: host without brackets; unix: path; exec: command; NUL-terminated */
+    uint16_t port;   /* tcp */
+    int fd;          /* fd */
+    char text[4096]; /* tcp: host without brackets; unix: path; exec: command; NUL-terminated */
 };
 
 /* -EINVAL with a sentence that shows the right form. */

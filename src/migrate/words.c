@@ -7,7 +7,8 @@
 #include "base/cleanup.h"
 
 /* One decimal below ten, none above; `steps` are the sizes of the units. */
-static struct words in_words(double value, const double *steps, const char *const *units, size_t count)
+static struct words in_words(double value, const double *steps, const char *const *units,
+                             size_t count)
 {
     struct words words;
     size_t i = 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Any bytes as a flight log: refused, or told and drawn; as earlier flights, or as the other side's log. */
+/* Any bytes as a flight log: refused, or told and drawn; as earlier flights, or as the other side's
+ * log. */
 #include <stdlib.h>
 
 #include <godwit/flight-log.h>

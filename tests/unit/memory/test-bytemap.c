@@ -122,9 +122,10 @@ static void starting_forgets_old_marks_and_tells_the_cpu(void **state)
 }
 
 /*
- * Writers store ever larger counters into words of random pages and mark afterwards; the collector copies
- * each page that it finds. When everybody has stopped and a last collection was made, the copy must equal
- * memory: a page whose last write was neither copied nor left marked is a lost page.
+ * Writers store ever larger counters into words of random pages and mark afterwards; the collector
+ * copies each page that it finds. When everybody has stopped and a last collection was made, the
+ * copy must equal memory: a page whose last write was neither copied nor left marked is a lost
+ * page.
  */
 #define WRITERS 2
 #define COPIES (2000 * PAGES) /* pages copied while the writers run */

@@ -55,8 +55,8 @@ static void overlap_and_bad_shapes_are_refused_by_name(void **state)
     assert_int_equal(gw_memory_add_region(memory, "x", 12, MIB, NULL), -EINVAL);
     assert_int_equal(gw_memory_add_region(memory, "x", 0, 0, NULL), -EINVAL);
     assert_int_equal(gw_memory_add_region(memory, "", 0, MIB, NULL), -EINVAL);
-    assert_int_equal(
-        gw_memory_add_region(memory, "a-name-of-thirty-two-characters!", 0, MIB, NULL), -EINVAL);
+    assert_int_equal(gw_memory_add_region(memory, "a-name-of-thirty-two-characters!", 0, MIB, NULL),
+                     -EINVAL);
     assert_int_equal(gw_memory_add_region(memory, "x", UINT64_MAX - 4095, 4096, NULL), -EINVAL);
     assert_int_equal(gw_memory_region_count(memory), 2);
 }

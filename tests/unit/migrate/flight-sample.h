@@ -50,9 +50,14 @@ static inline struct flightlog *sample_flight(bool is_source, unsigned rounds)
     struct flightlog *log =
         flightlog_new(is_source, SAMPLE_SESSION, "web", "tcp:beta.example:4444");
     struct gw_migrate_parameters parameters = {.downtime_limit_ms = 100, .peer_timeout_ms = 5000};
-    struct gw_pause_parts parts = {.stop_us = 400,   .ram_us = 4700,   .save_us = 1300,
-                                   .send_us = 600,   .load_us = 2300,  .ready_us = 200,
-                                   .commit_us = 5200, .start_us = 900};
+    struct gw_pause_parts parts = {.stop_us = 400,
+                                   .ram_us = 4700,
+                                   .save_us = 1300,
+                                   .send_us = 600,
+                                   .load_us = 2300,
+                                   .ready_us = 200,
+                                   .commit_us = 5200,
+                                   .start_us = 900};
     flightlog_set_machine(log, "web", 512ull << 20);
     flightlog_set_peer(log, "beta", "godwit 0.1.0");
     flightlog_add_parameters(log, 0, &parameters);

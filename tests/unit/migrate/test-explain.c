@@ -68,7 +68,8 @@ static void a_completed_flight_is_told(void **state)
     assert_has(text, "Flight 1 of web,");
     assert_has(text, " to beta (tcp:beta.example:4444), told by the source");
     assert_has(text, "It completed in 1.1 s.");
-    assert_has(text, "The guest stood still for 16 ms; the budget was 100 ms, predicted were 17 ms.");
+    assert_has(text,
+               "The guest stood still for 16 ms; the budget was 100 ms, predicted were 17 ms.");
     assert_has(text, "pause budget 100 ms, no deadline, at most 700 MB/s");
     assert_has(text, "switch: 3.1 MB in 4.4 ms + state 8.2 ms ≤ 100 ms");
     assert_has(text, "rehearsal: the destination loaded the state in 2.3 ms");
@@ -85,8 +86,7 @@ static void a_failed_flight_tells_where_why_and_what_to_do(void **state)
 
 static void a_flight_without_an_end_says_so(void **state)
 {
-    _cleanup_free_ char *text =
-        text_of(flightlog_new(false, SAMPLE_SESSION, NULL, "tcp:x:1"), 80);
+    _cleanup_free_ char *text = text_of(flightlog_new(false, SAMPLE_SESSION, NULL, "tcp:x:1"), 80);
     assert_has(text, "No end is recorded");
     assert_has(text, "an unnamed machine");
 }
@@ -95,8 +95,8 @@ static void no_line_is_wider_than_the_page(void **state)
 {
     static const unsigned widths[] = {40, 60, 80, 100, 200};
     for (size_t i = 0; i < ARRAY_COUNT(widths); i++) {
-        _cleanup_free_ char *text = text_of(failed_flight("the disk of the guest is locked"),
-                                            widths[i]);
+        _cleanup_free_ char *text =
+            text_of(failed_flight("the disk of the guest is locked"), widths[i]);
         unsigned columns = 0;
         for (const char *at = text; *at; at++) {
             columns = *at == '\n' ? 0 : columns + (((unsigned char)*at & 0xc0) != 0x80);
@@ -137,7 +137,8 @@ static void foreign_text_cannot_become_markup(void **state)
     assert_has(svg, "&amp; more");
 }
 
-/* All figures zero, or all as large as they may be: nothing divides by them, nothing leaves the picture. */
+/* All figures zero, or all as large as they may be: nothing divides by them, nothing leaves the
+ * picture. */
 static void extreme_figures_stay_in_the_picture(void **state)
 {
     for (unsigned i = 0; i < 2; i++) {

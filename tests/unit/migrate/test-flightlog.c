@@ -91,7 +91,8 @@ static void equal_decisions_of_one_round_are_joined(void **state)
     flightlog_free(log);
 }
 
-/* Everything that can be long is as long as it can be, and of characters that JSON has to escape. */
+/* Everything that can be long is as long as it can be, and of characters that JSON has to escape.
+ */
 static void an_endless_migration_stays_within_the_limit(void **state)
 {
     struct flightlog *log = sample_flight(true, 3);
@@ -132,8 +133,9 @@ static void foreign_text_is_made_harmless(void **state)
     flightlog_free(log);
 }
 
-#define GOOD "\"format\":\"godwit-flight-log\",\"version\":1,\"session\":\"" SAMPLE_SESSION         \
-             "\",\"role\":\"source\",\"started_ms\":1"
+#define GOOD                                                                                       \
+    "\"format\":\"godwit-flight-log\",\"version\":1,\"session\":\"" SAMPLE_SESSION                 \
+    "\",\"role\":\"source\",\"started_ms\":1"
 
 static void hostile_documents_are_refused_with_the_field(void **state)
 {
@@ -152,7 +154,8 @@ static void hostile_documents_are_refused_with_the_field(void **state)
         {"{" GOOD ",\"condensed\":1}", "'condensed'"},
         {"{" GOOD ",\"machine\":7}", "'machine'"},
         {"{" GOOD ",\"machine\":\"a\\u0007\"}", "'machine'"},
-        {"{" GOOD ",\"machine\":\"0123456789012345678901234567890123456789012345678901234567890123\"}",
+        {"{" GOOD
+         ",\"machine\":\"0123456789012345678901234567890123456789012345678901234567890123\"}",
          "'machine'"},
         {"{" GOOD ",\"rounds\":{}}", "'rounds'"},
         {"{" GOOD ",\"rounds\":[1]}", "'rounds'"},
@@ -338,16 +341,16 @@ static void the_other_side_is_kept_with_ours(void **state)
     struct gw_buf document = {0};
     struct gw_error error = {0};
     assert_int_equal(flightlog_format_condensed(source, &document), 0);
-    assert_int_equal(
-        flightlog_set_other_side(destination, document.data, document.length, &error), 0);
+    assert_int_equal(flightlog_set_other_side(destination, document.data, document.length, &error),
+                     0);
     struct gw_buf text = serialised(destination);
     json_t *other = member(&text, "other_side");
     assert_string_equal(json_string_value(json_object_get(other, "role")), "source");
     assert_int_equal(json_array_size(json_object_get(other, "rounds")), 5);
     json_decref(other);
     flightlog_set_session(destination, "ffffffffffffffffffffffffffffffff");
-    assert_int_equal(
-        flightlog_set_other_side(destination, document.data, document.length, &error), -EINVAL);
+    assert_int_equal(flightlog_set_other_side(destination, document.data, document.length, &error),
+                     -EINVAL);
     gw_buf_fini(&text);
     gw_buf_fini(&document);
     flightlog_free(source);

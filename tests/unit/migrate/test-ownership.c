@@ -89,11 +89,13 @@ static void anything_but_an_exact_record_is_refused(void **state)
         "{\"version\":1,\"state\":\"king\",\"epoch\":1,\"session\":\"\",\"peer\":\"\"}",
         "{\"version\":1,\"state\":\"owner\",\"epoch\":-1,\"session\":\"\",\"peer\":\"\"}",
         "{\"version\":1,\"state\":\"owner\",\"epoch\":1.5,\"session\":\"\",\"peer\":\"\"}",
-        "{\"version\":1,\"state\":\"owner\",\"epoch\":9223372036854775808,\"session\":\"\",\"peer\":\"\"}",
+        "{\"version\":1,\"state\":\"owner\",\"epoch\":9223372036854775808,\"session\":\"\","
+        "\"peer\":\"\"}",
         "{\"version\":1,\"state\":\"owner\",\"epoch\":1,\"session\":\"xyz\",\"peer\":\"\"}",
         "{\"version\":1,\"state\":\"owner\",\"epoch\":1,\"session\":\"\",\"peer\":\"a\\u001bb\"}",
         "{\"version\":1,\"state\":\"owner\",\"epoch\":1,\"session\":\"\",\"peer\":\"\",\"more\":1}",
-        "{\"version\":1,\"state\":\"owner\",\"epoch\":1,\"epoch\":2,\"session\":\"\",\"peer\":\"\"}",
+        "{\"version\":1,\"state\":\"owner\",\"epoch\":1,\"epoch\":2,\"session\":\"\",\"peer\":"
+        "\"\"}",
         "{\"version\":1,\"state\":\"owner\",\"epoch\":1,\"session\":\"\",\"peer\":\"\"} x",
         "{\"version\":1,\"state\":\"owner\",\"epoch\":1,\"session\":\"\",\"peer\":\"\"",
     };

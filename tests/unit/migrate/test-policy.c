@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The policy on simulated migrations. The simulation moves in steps of ten milliseconds: the link takes from
- * what is left of the round, the guest dirties pages of its working set, a round ends when nothing is left of
- * it. After each step the policy is asked, as the engine does.
+ * The policy on simulated migrations. The simulation moves in steps of ten milliseconds: the link
+ * takes from what is left of the round, the guest dirties pages of its working set, a round ends
+ * when nothing is left of it. After each step the policy is asked, as the engine does.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,8 +22,8 @@
 
 struct world {
     double ram, link, writer, working_set; /* bytes, bytes per second */
-    uint64_t period_ns, quiet_ns; /* the writer rests for quiet_ns out of each period */
-    uint64_t cut_from_ns, cut_to_ns; /* the link carries nothing */
+    uint64_t period_ns, quiet_ns;          /* the writer rests for quiet_ns out of each period */
+    uint64_t cut_from_ns, cut_to_ns;       /* the link carries nothing */
     uint64_t budget_ms, deadline_s, limit_s;
     unsigned failed_switches;
 };
@@ -32,8 +32,8 @@ struct flight {
     struct gw_round rounds[MAX_ROUNDS];
     struct policy_sample samples[MAX_SAMPLES];
     size_t round_count, sample_count;
-    double left, dirty, sent;        /* of this round; for the next; in all */
-    struct gw_round round;           /* being flown */
+    double left, dirty, sent; /* of this round; for the next; in all */
+    struct gw_round round;    /* being flown */
     double round_sent, round_dirtied;
     uint64_t now_ns;
     struct policy_decision decision; /* the last one */
@@ -66,8 +66,8 @@ static void end_round(struct flight *flight)
     round->remaining_bytes = (uint64_t)flight->dirty;
     assert_true(flight->round_count < MAX_ROUNDS);
     flight->rounds[flight->round_count++] = *round;
-    flight->round = (struct gw_round){.number = flight->round_count + 1,
-                                      .started_ns = flight->now_ns};
+    flight->round =
+        (struct gw_round){.number = flight->round_count + 1, .started_ns = flight->now_ns};
     flight->left = flight->dirty;
     flight->dirty = flight->round_sent = flight->round_dirtied = 0;
 }
@@ -153,15 +153,23 @@ static void assert_reason(const struct flight *flight, enum policy_action action
 
 static void an_idle_guest_moves_with_a_short_pause(void **state)
 {
-    struct world world = {.ram = 512 * MB, .link = 1000 * MB, .writer = 1 * MB, .working_set = 2 * MB,
-                          .budget_ms = 100, .limit_s = 60};
+    struct world world = {.ram = 512 * MB,
+                          .link = 1000 * MB,
+                          .writer = 1 * MB,
+                          .working_set = 2 * MB,
+                          .budget_ms = 100,
+                          .limit_s = 60};
     assert_switched_within(&world, fly(world), 20, 2);
 }
 
 static void the_reason_tells_the_parts_and_the_budget(void **state)
 {
-    struct world world = {.ram = 512 * MB, .link = 1000 * MB, .writer = 100 * MB,
-                          .working_set = 400 * MB, .budget_ms = 60, .limit_s = 60};
+    struct world world = {.ram = 512 * MB,
+                          .link = 1000 * MB,
+                          .writer = 100 * MB,
+                          .working_set = 400 * MB,
+                          .budget_ms = 60,
+                          .limit_s = 60};
     const struct flight *flight = fly(world);
     assert_reason(flight, POLICY_SWITCH, "switch: ");
     assert_reason(flight, POLICY_SWITCH, " + state ");
@@ -174,30 +182,47 @@ static void the_reason_tells_the_parts_and_the_budget(void **state)
 
 static void a_steady_writer_within_the_link_moves_within_the_budget(void **state)
 {
-    struct world world = {.ram = 1000 * MB, .link = 1000 * MB, .writer = 300 * MB,
-                          .working_set = 800 * MB, .budget_ms = 60, .limit_s = 60};
+    struct world world = {.ram = 1000 * MB,
+                          .link = 1000 * MB,
+                          .writer = 300 * MB,
+                          .working_set = 800 * MB,
+                          .budget_ms = 60,
+                          .limit_s = 60};
     assert_switched_within(&world, fly(world), 60, 10);
 }
 
 static void patience_makes_the_pause_shorter_than_the_budget_asks(void **state)
 {
-    struct world world = {.ram = 1000 * MB, .link = 1000 * MB, .writer = 20 * MB,
-                          .working_set = 500 * MB, .budget_ms = 1000, .limit_s = 60};
+    struct world world = {.ram = 1000 * MB,
+                          .link = 1000 * MB,
+                          .writer = 20 * MB,
+                          .working_set = 500 * MB,
+                          .budget_ms = 1000,
+                          .limit_s = 60};
     assert_switched_within(&world, fly(world), 40, 5);
 }
 
 static void the_gap_of_a_bursting_writer_is_found(void **state)
 {
-    struct world world = {.ram = 1000 * MB, .link = 500 * MB, .writer = 2000 * MB,
-                          .working_set = 200 * MB, .period_ns = 3 * SECOND, .quiet_ns = SECOND,
-                          .budget_ms = 100, .limit_s = 120};
+    struct world world = {.ram = 1000 * MB,
+                          .link = 500 * MB,
+                          .writer = 2000 * MB,
+                          .working_set = 200 * MB,
+                          .period_ns = 3 * SECOND,
+                          .quiet_ns = SECOND,
+                          .budget_ms = 100,
+                          .limit_s = 120};
     assert_switched_within(&world, fly(world), 100, 20);
 }
 
 static void a_slow_link_is_no_stall(void **state)
 {
-    struct world world = {.ram = 100 * MB, .link = 2 * MB, .writer = 0.1 * MB, .working_set = 1 * MB,
-                          .budget_ms = 500, .limit_s = 200};
+    struct world world = {.ram = 100 * MB,
+                          .link = 2 * MB,
+                          .writer = 0.1 * MB,
+                          .working_set = 1 * MB,
+                          .budget_ms = 500,
+                          .limit_s = 200};
     const struct flight *flight = fly(world);
     assert_false(flight->stall_seen);
     assert_switched_within(&world, flight, 500, 100);
@@ -205,9 +230,14 @@ static void a_slow_link_is_no_stall(void **state)
 
 static void a_stall_is_told_and_survived(void **state)
 {
-    struct world world = {.ram = 1000 * MB, .link = 500 * MB, .writer = 10 * MB,
-                          .working_set = 50 * MB, .cut_from_ns = SECOND, .cut_to_ns = 4 * SECOND,
-                          .budget_ms = 100, .limit_s = 60};
+    struct world world = {.ram = 1000 * MB,
+                          .link = 500 * MB,
+                          .writer = 10 * MB,
+                          .working_set = 50 * MB,
+                          .cut_from_ns = SECOND,
+                          .cut_to_ns = 4 * SECOND,
+                          .budget_ms = 100,
+                          .limit_s = 60};
     const struct flight *flight = fly(world);
     assert_true(flight->stall_seen);
     assert_switched_within(&world, flight, 100, 10);
@@ -216,16 +246,25 @@ static void a_stall_is_told_and_survived(void **state)
 
 static void a_link_that_stays_dead_never_leads_to_a_switch(void **state)
 {
-    struct world world = {.ram = 1000 * MB, .link = 500 * MB, .writer = 0.1 * MB,
-                          .working_set = 0.2 * MB, .cut_from_ns = SECOND,
-                          .cut_to_ns = 1000 * SECOND, .budget_ms = 100, .limit_s = 20};
+    struct world world = {.ram = 1000 * MB,
+                          .link = 500 * MB,
+                          .writer = 0.1 * MB,
+                          .working_set = 0.2 * MB,
+                          .cut_from_ns = SECOND,
+                          .cut_to_ns = 1000 * SECOND,
+                          .budget_ms = 100,
+                          .limit_s = 20};
     assert_reason(fly(world), POLICY_GO_ON, "the link is stalled, nothing moved for 1");
 }
 
 static void a_writer_faster_than_the_link_goes_on_without_a_deadline(void **state)
 {
-    struct world world = {.ram = 1000 * MB, .link = 100 * MB, .writer = 2000 * MB,
-                          .working_set = 800 * MB, .budget_ms = 100, .limit_s = 200};
+    struct world world = {.ram = 1000 * MB,
+                          .link = 100 * MB,
+                          .writer = 2000 * MB,
+                          .working_set = 800 * MB,
+                          .budget_ms = 100,
+                          .limit_s = 200};
     const struct flight *flight = fly(world);
     assert_reason(flight, POLICY_GO_ON, "waiting for a quieter moment");
     assert_true(flight->longest_look_ns >= SECOND / 2);
@@ -233,8 +272,12 @@ static void a_writer_faster_than_the_link_goes_on_without_a_deadline(void **stat
 
 static void with_a_deadline_the_same_writer_is_given_up_early(void **state)
 {
-    struct world world = {.ram = 1000 * MB, .link = 100 * MB, .writer = 2000 * MB,
-                          .working_set = 800 * MB, .budget_ms = 100, .deadline_s = 180,
+    struct world world = {.ram = 1000 * MB,
+                          .link = 100 * MB,
+                          .writer = 2000 * MB,
+                          .working_set = 800 * MB,
+                          .budget_ms = 100,
+                          .deadline_s = 180,
                           .limit_s = 400};
     const struct flight *flight = fly(world);
     assert_reason(flight, POLICY_GIVE_UP, "the link carries 100 MB/s");
@@ -243,8 +286,8 @@ static void with_a_deadline_the_same_writer_is_given_up_early(void **state)
 
 static void a_first_pass_that_cannot_end_in_time_is_given_up_at_its_start(void **state)
 {
-    struct world world = {.ram = 10000 * MB, .link = 100 * MB, .budget_ms = 100, .deadline_s = 30,
-                          .limit_s = 400};
+    struct world world = {
+        .ram = 10000 * MB, .link = 100 * MB, .budget_ms = 100, .deadline_s = 30, .limit_s = 400};
     const struct flight *flight = fly(world);
     assert_reason(flight, POLICY_GIVE_UP, "left at 100 MB/s");
     assert_true(flight->now_ns < 7 * SECOND);
@@ -252,16 +295,25 @@ static void a_first_pass_that_cannot_end_in_time_is_given_up_at_its_start(void *
 
 static void a_deadline_that_can_be_met_is_not_given_up(void **state)
 {
-    struct world world = {.ram = 2000 * MB, .link = 100 * MB, .writer = 10 * MB,
-                          .working_set = 100 * MB, .budget_ms = 100, .deadline_s = 40,
+    struct world world = {.ram = 2000 * MB,
+                          .link = 100 * MB,
+                          .writer = 10 * MB,
+                          .working_set = 100 * MB,
+                          .budget_ms = 100,
+                          .deadline_s = 40,
                           .limit_s = 400};
     assert_switched_within(&world, fly(world), 100, 40);
 }
 
 static void when_the_deadline_passes_it_ends(void **state)
 {
-    struct world world = {.ram = 100 * MB, .link = 100 * MB, .writer = 90 * MB, .working_set = 60 * MB,
-                          .budget_ms = 20, .deadline_s = 5, .limit_s = 60};
+    struct world world = {.ram = 100 * MB,
+                          .link = 100 * MB,
+                          .writer = 90 * MB,
+                          .working_set = 60 * MB,
+                          .budget_ms = 20,
+                          .deadline_s = 5,
+                          .limit_s = 60};
     const struct flight *flight = fly(world);
     assert_int_equal(flight->decision.action, POLICY_GIVE_UP);
     assert_true(flight->now_ns <= 5 * SECOND + 2 * STEP_NS);
@@ -269,8 +321,12 @@ static void when_the_deadline_passes_it_ends(void **state)
 
 static void a_dead_link_ends_at_the_deadline(void **state)
 {
-    struct world world = {.ram = 1000 * MB, .link = 500 * MB, .cut_from_ns = SECOND,
-                          .cut_to_ns = 1000 * SECOND, .budget_ms = 100, .deadline_s = 10,
+    struct world world = {.ram = 1000 * MB,
+                          .link = 500 * MB,
+                          .cut_from_ns = SECOND,
+                          .cut_to_ns = 1000 * SECOND,
+                          .budget_ms = 100,
+                          .deadline_s = 10,
                           .limit_s = 60};
     assert_reason(fly(world), POLICY_GIVE_UP, "the deadline of 10 s has passed");
 }
@@ -283,14 +339,19 @@ static void a_budget_below_the_fixed_parts_is_explained(void **state)
 
 static void after_failed_switches_more_is_asked_and_time_is_given(void **state)
 {
-    struct world world = {.ram = 100 * MB, .link = 1000 * MB, .budget_ms = 100, .limit_s = 60,
-                          .failed_switches = 3};
+    struct world world = {
+        .ram = 100 * MB, .link = 1000 * MB, .budget_ms = 100, .limit_s = 60, .failed_switches = 3};
     const struct flight *flight = fly(world);
     assert_int_equal(flight->decision.action, POLICY_SWITCH);
     assert_true(flight->now_ns >= 2 * SECOND);
 
-    struct world tight = {.ram = 1000 * MB, .link = 1000 * MB, .writer = 40 * MB, .working_set = 70 * MB,
-                          .budget_ms = 60, .limit_s = 60, .failed_switches = 3};
+    struct world tight = {.ram = 1000 * MB,
+                          .link = 1000 * MB,
+                          .writer = 40 * MB,
+                          .working_set = 70 * MB,
+                          .budget_ms = 60,
+                          .limit_s = 60,
+                          .failed_switches = 3};
     assert_switched_within(&tight, fly(tight), 60 * 0.512, 30);
 }
 
@@ -301,8 +362,7 @@ static void small_rounds_with_rests_between_do_not_look_like_a_slow_link(void **
                                    .wire_bytes = 1000 * (uint64_t)MB,
                                    .bandwidth = 1000 * (uint64_t)MB,
                                    .remaining_bytes = 100000}};
-    struct policy_sample samples[40] = {
-        {SECOND, 1000 * (uint64_t)MB, 100000}};
+    struct policy_sample samples[40] = {{SECOND, 1000 * (uint64_t)MB, 100000}};
     for (unsigned i = 1; i < 40; i++) {
         uint64_t began_ns = rounds[i - 1].started_ns + rounds[i - 1].duration_ns;
         rounds[i] = (struct gw_round){.number = i + 1,
@@ -312,12 +372,16 @@ static void small_rounds_with_rests_between_do_not_look_like_a_slow_link(void **
                                       .bandwidth = 2000000,
                                       .dirty_rate = 480,
                                       .remaining_bytes = 100000};
-        samples[i] = (struct policy_sample){began_ns + 50000000,
-                                            samples[i - 1].sent_bytes + 100000, 100000};
+        samples[i] =
+            (struct policy_sample){began_ns + 50000000, samples[i - 1].sent_bytes + 100000, 100000};
     }
-    struct policy_input input = {.budget_us = 20000, .now_ns = samples[39].at_ns + 1,
-                                 .rounds = rounds, .round_count = 40,
-                                 .samples = samples, .sample_count = 40, .in_round = true};
+    struct policy_input input = {.budget_us = 20000,
+                                 .now_ns = samples[39].at_ns + 1,
+                                 .rounds = rounds,
+                                 .round_count = 40,
+                                 .samples = samples,
+                                 .sample_count = 40,
+                                 .in_round = true};
     struct policy_decision decision;
     policy_decide(&input, &decision);
     assert_int_equal(decision.bandwidth, 1000 * (uint64_t)MB);

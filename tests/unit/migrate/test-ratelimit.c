@@ -43,7 +43,8 @@ static void assert_near(double rate, double limit)
         fail_msg("%.0f bytes per second under a limit of %.0f", rate, limit);
 }
 
-static double rate_of(struct ratelimit *limiter, uint64_t piece, unsigned channels, uint64_t time_ns)
+static double rate_of(struct ratelimit *limiter, uint64_t piece, unsigned channels,
+                      uint64_t time_ns)
 {
     struct channel of[4];
     pthread_t threads[4];
