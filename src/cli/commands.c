@@ -62,6 +62,12 @@ const struct cli_command cli_commands[] = {
      "Presses the power button and waits (30s by default) for the guest to power off. --force\n"
      "ends the process at once, as pulling the plug does.\n",
      cmd_stop},
+    {"log", "list the flights (migrations) of a machine",
+     "usage: godwit log NAME [--json]\n", cmd_log},
+    {"explain", "tell one flight in sentences, or draw it",
+     "usage: godwit explain NAME [SESSION] [--svg FILE]\n\n"
+     "The newest flight by default; SESSION is an id from 'godwit log' or its beginning.\n",
+     cmd_explain},
     {"reclaim", "take back a guest whose new host is known to be dead",
      "usage: godwit reclaim NAME --fenced\n\n"
      "For a guest that was given away to a host from which nothing was heard again. --fenced is\n"

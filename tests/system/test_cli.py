@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The godwit program as a person and a script use it."""
+
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import xml.etree.ElementTree
+
+import pytest
+from godwit_tools.paths import build_dir
+
+GODWIT = build_dir() / "godwit"
+
+
+class Cli:
+    """godwit with a run directory of its own; everything that it started ends with the test."""
+
+    def __init__(self, directory, image):
+        self.run_dir, self.image = directory / "run", image
+        self.disk = directory / "disk.img"
+        shutil.copy(image.disk, self.disk)
+
+    def command(self, *arguments):
+        return [str(GODWIT), "--run-dir", str(self.run_dir), *map(str, arguments)]
+
+    def __call__(self, *arguments, code=0, timeout_s=60, **options):
+        """Runs one command to its end; its standard output. The exit code must be `code`."""
+        done = subprocess.run(self.command(*arguments), capture_output=True, text=True, timeout=timeout_s,
+                              stdin=subprocess.DEVNULL, **options)
+        self.errors = done.stderr
+        assert done.returncode == code, f"{arguments}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def boot(self, name, run="shell", *options):
+        self("run", "--name", name, "--kernel", self.image.kernel, "--initrd", self.image.initramfs,
+             "--append", f"console=ttyS0 quiet godwit.run={run}", "--memory", "128M", "--disk", self.disk,
+             "--detach", *options)
+
+    def receive(self, name, uri="tcp:127.0.0.1:0"):
+        """A waiting machine; the address that it names."""
+        self("receive", "--name", name, uri, "--disk", self.disk, "--detach")
+        return re.search(r"waits at (\S+)", self.errors).group(1)
+
+    def status(self, name):
+        return json.loads(self("status", name, "--json"))
+
+    def close(self):
+        for pid in self.run_dir.glob("*/pid"):
+            try:
+                os.kill(int(pid.read_text()), signal.SIGKILL)
+            except (ProcessLookupError, ValueError, FileNotFoundError):
+                pass
+
+
+@pytest.fixture
+def cli(tmp_path, image):
+    made = Cli(tmp_path, image)
+    yield made
+    made.close()
+
+
+class Terminal:
+    """A command on a pseudo-terminal."""
+
+    def __init__(self, command):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.execv(command[0], command)
+        self.text = ""
+
+    def type(self, text):
+        os.write(self.fd, text.encode())
+
+    def wait(self, pattern, timeout_s=30):
+        deadline = time.monotonic() + timeout_s
+        while not re.search(pattern, self.text):
+            assert time.monotonic() < deadline, f"no {pattern!r} in {self.text[-2000:]!r}"
+            if select.select([self.fd], [], [], 0.1)[0]:
+                self.text += os.read(self.fd, 65536).decode(errors="replace")
+
+    def exit_code(self):
+        """Reads what is left; the exit code."""
+        while True:
+            try:
+                piece = os.read(self.fd, 65536)
+            except OSError:  # the other end is closed
+                piece = b""
+            if not piece:
+                break
+            self.text += piece.decode(errors="replace")
+        os.close(self.fd)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+# What goes wrong is said, with the thing and the remedy
+
+
+def test_a_typo_gets_the_nearest_command(cli):
+    cli("migarte", code=2)
+    assert "did you mean 'migrate'" in cli.errors
+
+
+@pytest.mark.parametrize("arguments, code, words", [
+    ((), 2, ""),
+    (("run",), 2, "--kernel is missing"),
+    (("run", "--kernel", "x"), 2, "--name is missing"),
+    (("run", "--name", "a", "--kernel", "x", "--serial", "tcp:1"), 2, "not stdio, unix:PATH or file:PATH"),
+    (("run", "--name", "a", "--kernel", "x", "--serial", "stdio", "--detach"), 2, "needs the foreground"),
+    (("run", "--name", "a", "--kernel", "/no/such/Image", "--detach"), 1, "/no/such/Image"),
+    (("run", "--name", "a", "--kernel", "/bin/sh", "--detach"), 1, "riscv64"),
+    (("run", "--name", "a/b", "--kernel", "x", "--detach"), 1, "a/b"),
+    (("receive", "--name", "a"), 2, "address"),
+    (("receive", "--name", "a", "tcp:nohostport", "--detach"), 1, "tcp:HOST:PORT"),
+    (("status", "nobody"), 3, "no machine 'nobody'"),
+    (("migrate", "nobody", "tcp:127.0.0.1:1"), 3, "no machine 'nobody'"),
+    (("migrate", "nobody"), 2, "address"),
+    (("migrate", "a", "b", "--max-bandwidth", "fast"), 2, "'fast'"),
+    (("migrate", "a", "b", "--downtime-limit", "0"), 2, "100ms"),
+    (("console", "../etc"), 1, "no machine name"),
+    (("log", "nobody"), 3, "no machine 'nobody'"),
+    (("reclaim", "nobody"), 2, "--fenced"),
+])
+def test_mistakes_are_named(cli, arguments, code, words):
+    cli(*arguments, code=code)
+    assert words in cli.errors
+    assert "Assert" not in cli.errors
+
+
+def test_every_command_has_help(cli):
+    overview = cli("--help")
+    for verb in re.findall(r"^  ([a-z]+) ", overview, re.M):
+        assert cli(verb, "--help").startswith(f"godwit {verb}: ")
+
+
+def test_completion_offers_commands_and_machines(cli):
+    (cli.run_dir / "web").mkdir(parents=True)
+    script = f"""source {build_dir().parent}/completion/godwit.bash
+        COMP_WORDS=(godwit --run-dir {cli.run_dir} migrate we); COMP_CWORD=4; _godwit; echo "${{COMPREPLY[@]}}"
+        COMP_WORDS=(godwit sta); COMP_CWORD=1; _godwit; echo "${{COMPREPLY[@]}}" """
+    printed = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout
+    assert printed.split() == ["web", "status"]
+
+
+# Machines
+
+
+def test_the_foreground_shows_the_console_and_ends_with_the_guest(cli):
+    printed = cli("run", "--name", "a", "--kernel", cli.image.kernel, "--initrd", cli.image.initramfs,
+                  "--append", "console=ttyS0 godwit.run=poweroff", "--memory", "128M")
+    assert "Run /init as init process" in printed
+    assert "powered off" in cli.errors
+    assert "powered off" in cli("status", "a")
+
+
+def test_several_viewers_and_the_key_that_leaves(cli):
+    cli.boot("a")
+    one, two = (Terminal(cli.command("console", "a")) for _ in range(2))
+    one.wait(r"# ")
+    one.type("echo $((6*7))-answer\n")
+    one.wait("42-answer")
+    two.wait("42-answer")
+    one.type("\x1d")
+    assert one.exit_code() == 0
+    late = Terminal(cli.command("console", "a"))
+    late.wait("42-answer")  # from the scrollback
+    late.type("\x1d")
+    assert late.exit_code() == 0
+    assert cli.status("a")["machine"]["status"] == "running"
+    cli("stop", "a", "--force")
+    assert two.exit_code() == 0
+    assert re.search(r"^a +ended", cli("list"), re.M)
+
+
+def test_a_second_machine_of_the_name_is_refused(cli):
+    cli.boot("a")
+    cli("run", "--name", "a", "--kernel", cli.image.kernel, "--detach", code=1)
+    assert "'a'" in cli.errors
+
+
+def test_a_locked_disk_is_named(cli):
+    cli.boot("a")
+    cli("run", "--name", "b", "--kernel", cli.image.kernel, "--disk", cli.disk, "--detach", code=1)
+    assert str(cli.disk) in cli.errors and "in use" in cli.errors
+
+
+# Moving
+
+
+def test_a_machine_moves_and_its_console_with_it(cli):
+    cli.boot("a")
+    viewer = Terminal(cli.command("console", "a"))
+    viewer.wait(r"# ")
+    viewer.type("echo before-$((1+1))\n")
+    viewer.wait("before-2")
+    uri = cli.receive("b")
+    result = json.loads(cli("migrate", "a", uri, "--verify", "--json"))
+    assert result["ok"] and result["status"] == "completed"
+    assert result["x-godwit"]["pause-us"] > 0
+    assert viewer.exit_code() == 0
+    after = Terminal(cli.command("console", "b"))
+    after.wait("before-2")
+    after.type("echo after-$((1+1))\n")
+    after.wait("after-2")
+    after.type("\x1d")
+    assert after.exit_code() == 0
+    assert cli.status("a")["ownership"]["state"] == "released"
+    assert cli.status("b")["ownership"]["state"] == "owner"
+
+
+def test_a_flight_is_listed_told_and_drawn(cli, tmp_path):
+    cli.boot("a")
+    uri = cli.receive("b", f"unix:{tmp_path}/s")
+    printed = cli("migrate", "a", uri)
+    assert re.search(r"the guest was paused for [0-9.]+ ms", printed)
+    for name in "a", "b":
+        flights = json.loads(cli("log", name, "--json"))
+        assert [flight["status"] for flight in flights] == ["completed"]
+        session = flights[0]["session"]
+        assert session[:8] in cli("log", name)
+        assert "pause" in cli("explain", name)
+        assert cli("explain", name, session[:6]) == cli("explain", name)
+        cli("explain", name, "--svg", tmp_path / "flight.svg")
+        assert xml.etree.ElementTree.parse(tmp_path / "flight.svg").getroot().tag.endswith("svg")
+    cli("explain", "b", "ffffffffffffffffff", code=1)
+    assert "godwit log b" in cli.errors
+
+
+def test_a_failed_move_leaves_the_guest_running(cli):
+    cli.boot("a")
+    cli("migrate", "a", "tcp:127.0.0.1:1", code=1)
+    assert "goes on here" in cli.errors
+    assert cli.status("a")["machine"]["status"] == "running"
+
+
+def test_an_interrupt_cancels(cli):
+    cli.boot("a")
+    uri = cli.receive("b")
+    moving = subprocess.Popen(cli.command("migrate", "a", uri, "--max-bandwidth", "1M"),
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(1)
+    moving.send_signal(signal.SIGINT)
+    _, errors = moving.communicate(timeout=20)
+    assert moving.returncode == 5
+    assert "cancelled" in errors
+    assert cli.status("a")["machine"]["status"] == "running"
+
+
+def test_a_passed_descriptor_is_the_link(cli):
+    here, there = socket.socketpair()
+    cli.boot("a")
+    cli("receive", "--name", "b", f"fd:{there.fileno()}", "--disk", cli.disk, "--detach",
+        pass_fds=(there.fileno(),))
+    there.close()
+    cli("migrate", "a", f"fd:{here.fileno()}", pass_fds=(here.fileno(),))
+    here.close()
+    assert cli.status("b")["machine"]["status"] == "running"
