@@ -596,12 +596,20 @@ static void discard(struct gw_destination *destination)
     destination->memory = NULL;
 }
 
+/* Our document is on disk already: it is written again with the source's beside it. */
+static void write_both_flights(struct gw_destination *destination)
+{
+    struct gw_error ignored;
+    if (destination->config.log_directory)
+        (void)flightlog_write(destination->log, destination->config.log_directory, &ignored);
+}
+
 /* After RUNNING: the source's confirmation and its flight log, if they come. */
 static void say_goodbye(struct gw_destination *destination)
 {
     struct session *session = &destination->own_session;
     uint64_t until = host_monotonic_ns() + GOODBYE_MS * MILLISECOND_NS;
-    bool in_time = true;
+    bool in_time = true, got_flight = false;
     monitor_enter(&destination->monitor);
     while (in_time && !session->failed) {
         struct message message;
@@ -613,9 +621,15 @@ static void say_goodbye(struct gw_destination *destination)
         }
         if (message.type == WIRE_CONFIRM)
             destination->confirmed = true;
+        struct gw_error ignored;
+        if (message.type == WIRE_FLIGHT)
+            got_flight = flightlog_set_other_side(destination->log, message.tail,
+                                                  message.body.flight.bytes, &ignored) == 0;
         message_fini(&message);
     }
     monitor_leave(&destination->monitor);
+    if (got_flight)
+        write_both_flights(destination);
     session_post(session, WIRE_END, NULL, NULL, 0);
 }
 

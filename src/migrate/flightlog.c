@@ -378,6 +378,10 @@ int flightlog_set_other_side(struct flightlog *log, const void *json, size_t len
         r = gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_CORRUPT, -EINVAL,
                          "the other side's flight log is of another session");
     } else {
+        if (!log->log->peer_host[0]) {
+            FLIGHT_SET_TEXT(log->log->peer_host, condensed->host);
+            FLIGHT_SET_TEXT(log->log->peer_program, condensed->program);
+        }
         gw_flight_log_free(log->log->other_side);
         log->log->other_side = TAKE_PTR(condensed);
     }

@@ -484,11 +484,13 @@ static void add_sample(struct gw_source *source)
     };
 }
 
+/* The first rounds are kept besides the last ones: with an idle guest only they show what the link can do. */
 void source_record_round(struct gw_source *source)
 {
     struct gw_round round = rounds_result(source->rounds);
-    if (source->series_count == POLICY_WINDOW) {
-        memmove(source->series, source->series + 1, (POLICY_WINDOW - 1) * sizeof *source->series);
+    if (source->series_count == SERIES_MAX) {
+        memmove(source->series + SERIES_FIRST, source->series + SERIES_FIRST + 1,
+                (POLICY_WINDOW - 1) * sizeof *source->series);
         source->series_count--;
     }
     source->series[source->series_count++] = round;

@@ -30,6 +30,8 @@ enum rehearsal {
     REHEARSAL_PASSED,
 };
 
+enum { SERIES_FIRST = 4, SERIES_MAX = SERIES_FIRST + POLICY_WINDOW };
+
 struct gw_source {
     /* set once by gw_source_start() */
     struct gw_source_config config; /* its strings are our copies */
@@ -57,7 +59,7 @@ struct gw_source {
     bool paused;             /* we paused it */
     const char *phase;       /* for the verdict */
     /* series for the policy */
-    struct gw_round series[POLICY_WINDOW];
+    struct gw_round series[SERIES_MAX];
     size_t series_count;
     struct policy_sample samples[POLICY_SAMPLE_WINDOW];
     size_t sample_count;

@@ -337,7 +337,8 @@ static void a_hostile_list_of_earlier_flights_changes_nothing(void **state)
 
 static void the_other_side_is_kept_with_ours(void **state)
 {
-    struct flightlog *source = sample_flight(true, 5), *destination = sample_flight(false, 0);
+    struct flightlog *source = sample_flight(true, 5);
+    struct flightlog *destination = flightlog_new(false, SAMPLE_SESSION, "web", "tcp:x:1");
     struct gw_buf document = {0};
     struct gw_error error = {0};
     assert_int_equal(flightlog_format_condensed(source, &document), 0);
@@ -347,6 +348,9 @@ static void the_other_side_is_kept_with_ours(void **state)
     json_t *other = member(&text, "other_side");
     assert_string_equal(json_string_value(json_object_get(other, "role")), "source");
     assert_int_equal(json_array_size(json_object_get(other, "rounds")), 5);
+    json_t *peer = member(&text, "peer_host");
+    assert_string_equal(json_string_value(peer), json_string_value(json_object_get(other, "host")));
+    json_decref(peer);
     json_decref(other);
     flightlog_set_session(destination, "ffffffffffffffffffffffffffffffff");
     assert_int_equal(flightlog_set_other_side(destination, document.data, document.length, &error),
