@@ -101,7 +101,7 @@ def test_with_four_harts(boot):
 
 @pytest.mark.sanitized
 def test_there_and_back_and_the_guest_checks_all_of_its_memory_and_disk(boot):
-    guest = boot(append="godwit.memory=48 godwit.rate=16")
+    guest = boot(append="godwit.memory=48 godwit.rate=16", memory="192M")
     guest.console.wait(r"memory: \d+ visits", 240)
     guest.console.wait(r"disk: \d+ visits", 240)
     for _ in range(4):
