@@ -184,9 +184,15 @@ int board_reset(struct board *board, struct gw_error *error)
 
 int board_power_button(struct board *board, struct gw_error *error)
 {
-    return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_UNSUPPORTED, -EOPNOTSUPP,
-                        "riscv-virt-1 has no power button: power the guest off from inside, or end the "
-                        "machine without asking it");
+    pthread_mutex_lock(&board->io_lock);
+    bool pressed = virtio_input_press(&board->button);
+    pthread_mutex_unlock(&board->io_lock);
+    if (pressed)
+        return 0;
+    return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_STATE, -ENOTCONN,
+                        "the guest does not listen to its power button: it is still starting, or it has "
+                        "no driver for it (virtio_input); try again later, power it off from inside, or "
+                        "end the machine without asking it");
 }
 
 /* ---- What the harts leave to the loop ---- */

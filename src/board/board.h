@@ -21,7 +21,7 @@
 #include "base/clock.h"
 
 #define BOARD_MAX_HARTS 8
-#define BOARD_MAX_DISKS 7
+#define BOARD_MAX_DISKS 6
 
 struct board_disk {
     char *path;
@@ -91,7 +91,7 @@ int board_start(struct board *board, struct gw_error *error); /* harts run; idem
 void board_stop(struct board *board); /* any thread but a hart's; drains; idempotent */
 bool board_running(const struct board *board);
 int board_reset(struct board *board, struct gw_error *error); /* as power-on, booted again from its boot region; keeps running or stopped */
-/* Asks the guest to shut down; -EOPNOTSUPP where the machine has no power button. */
+/* Asks the guest to shut down; -ENOTCONN while no driver of it listens to the power button. */
 int board_power_button(struct board *board, struct gw_error *error);
 
 struct gw_memory *board_memory(struct board *board);

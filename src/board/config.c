@@ -88,7 +88,7 @@ int board_config_check(const struct board_config *config, struct gw_error *error
     if (config->boot_bytes % GW_PAGE_BYTES || config->boot_bytes > BOOT_REGION_MAX_BYTES)
         return refuse(error, "the boot region must be whole pages, at most 1 GiB");
     if (config->disk_count > BOARD_MAX_DISKS)
-        return refuse(error, RISCV_VIRT_NAME " has room for 7 disks");
+        return refuse(error, RISCV_VIRT_NAME " has room for 6 disks");
     for (unsigned i = 0; i < config->disk_count; i++) {
         const struct board_disk *disk = &config->disks[i];
         if (disk->serial && (strlen(disk->serial) > SERIAL_MAX || !is_printable(disk->serial)))

@@ -18,6 +18,7 @@
 #include "device/test-finisher.h"
 #include "device/uart16550.h"
 #include "virtio/blk.h"
+#include "virtio/input.h"
 #include "virtio/rng.h"
 
 #define BOARD_MAX_EXTRA_ITEMS 8
@@ -90,8 +91,9 @@ struct board {
     struct goldfish_rtc rtc;
     struct test_finisher finisher;
     struct virtio_rng rng;
+    struct virtio_input button;
     struct virtio_blk blk[BOARD_MAX_DISKS];
-    bool rng_ready, blk_ready[BOARD_MAX_DISKS];
+    bool rng_ready, button_ready, blk_ready[BOARD_MAX_DISKS];
     /* host clock only: the thread that fires timers waits on this, with the I/O lock */
     pthread_cond_t timer_changed;
     pthread_t timer_thread;

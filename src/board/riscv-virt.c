@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "board/riscv-virt.h"
 
+#include <assert.h>
 #include <errno.h>
 
 #include "board/machine.h"
@@ -21,6 +22,8 @@ const struct riscv_virt_window riscv_virt_map[PART_COUNT] = {
     [PART_VIRTIO + 6] = {0x10007000, 0x1000, 7},
     [PART_VIRTIO + 7] = {0x10008000, 0x1000, 8},
 };
+static_assert(RISCV_VIRT_DISK_SLOT + BOARD_MAX_DISKS == RISCV_VIRT_BUTTON_SLOT,
+              "the disks fill the slots up to the power button's");
 
 static struct irq_line irq_of(struct board *board, unsigned part)
 {
@@ -109,14 +112,29 @@ static int build_disk(struct board *board, unsigned index, struct gw_error *erro
     return 0;
 }
 
-int riscv_virt_build(struct board *board, struct gw_error *error)
+static void build_rng(struct board *board)
 {
     unsigned part = PART_VIRTIO + RISCV_VIRT_RNG_SLOT;
     struct virtio_host host = {board->memory, &board->time.clock, irq_of(board, part)};
-    build_platform(board);
     virtio_rng_init(&board->rng, &host, board->config.seed);
     board->rng_ready = true;
     put_device(board, part, &virtio_mmio_ops, &virtio_rng_state_type, &board->rng, 0);
+}
+
+static void build_button(struct board *board)
+{
+    unsigned part = PART_VIRTIO + RISCV_VIRT_BUTTON_SLOT;
+    struct virtio_host host = {board->memory, &board->time.clock, irq_of(board, part)};
+    virtio_input_init(&board->button, &host);
+    board->button_ready = true;
+    put_device(board, part, &virtio_mmio_ops, &virtio_input_state_type, &board->button, 0);
+}
+
+int riscv_virt_build(struct board *board, struct gw_error *error)
+{
+    build_platform(board);
+    build_rng(board);
+    build_button(board);
     for (unsigned i = 0; i < board->config.disk_count; i++) {
         int r = build_disk(board, i, error);
         if (r < 0)
@@ -130,6 +148,8 @@ void riscv_virt_fini(struct board *board)
     for (unsigned i = 0; i < BOARD_MAX_DISKS; i++)
         if (board->blk_ready[i])
             virtio_blk_fini(&board->blk[i]);
+    if (board->button_ready)
+        virtio_input_fini(&board->button);
     if (board->rng_ready)
         virtio_rng_fini(&board->rng);
 }

@@ -10,6 +10,7 @@
 #define RISCV_VIRT_SLOTS 8
 #define RISCV_VIRT_RNG_SLOT 0
 #define RISCV_VIRT_DISK_SLOT 1 /* the first of BOARD_MAX_DISKS */
+#define RISCV_VIRT_BUTTON_SLOT 7
 
 /* Devices that are there once come first; the value is also their place in riscv_virt_map. */
 enum riscv_virt_part {

@@ -57,7 +57,7 @@ enum {
     REG_QUEUE_DEVICE_HIGH = 0x0a4,
     REG_SHM_LENGTH_LOW = 0x0b0,
     REG_SHM_BASE_HIGH = 0x0bc,
-    REG_CONFIG_GENERATION = 0x0fc, /* always 0: no configuration here ever changes by itself */
+    REG_CONFIG_GENERATION = 0x0fc, /* always 0: no configuration changes but by the driver */
 };
 
 static bool is_deterministic(const struct virtio_mmio *mmio)
@@ -171,7 +171,7 @@ static void run_by_timer(void *opaque)
     virtio_mmio_run(mmio);
 }
 
-static void notify(struct virtio_mmio *mmio)
+void virtio_mmio_notify(struct virtio_mmio *mmio)
 {
     if (!virtio_mmio_live(mmio))
         return;
@@ -222,7 +222,8 @@ static void write_status(struct virtio_mmio *mmio, uint32_t value)
     mmio->status = status;
     mmio->negotiated = status & VIRTIO_FEATURES_OK ? mmio->driver_features : 0;
     if (!(before & VIRTIO_DRIVER_OK))
-        notify(mmio); /* a driver may have filled its queues before it said that it is ready */
+        virtio_mmio_notify(
+            mmio); /* a driver may have filled its queues before it said that it is ready */
 }
 
 static void write_driver_features(struct virtio_mmio *mmio, uint32_t value)
@@ -351,7 +352,7 @@ static void write_register(struct virtio_mmio *mmio, uint64_t offset, uint32_t v
         break;
     case REG_QUEUE_NOTIFY:
         if (value < mmio->queue_count)
-            notify(mmio);
+            virtio_mmio_notify(mmio);
         break;
     case REG_INTERRUPT_ACK:
         mmio->interrupt_status &= ~value;
@@ -373,6 +374,12 @@ static uint64_t read_config(const struct virtio_mmio *mmio, uint64_t offset, uns
     return get_le64(bytes);
 }
 
+static void write_config(struct virtio_mmio *mmio, uint64_t offset, uint64_t value, unsigned size)
+{
+    for (unsigned i = 0; i < size && mmio->ops->write_config; i++)
+        mmio->ops->write_config(mmio, offset + i, (uint8_t)(value >> (8 * i)));
+}
+
 /* Below the configuration space only aligned 32-bit accesses are defined (§4.2.2.2). */
 static bool is_register(uint64_t offset, unsigned size)
 {
@@ -389,7 +396,9 @@ static uint64_t mmio_read(void *device, uint64_t offset, unsigned size)
 
 static void mmio_write(void *device, uint64_t offset, uint64_t value, unsigned size)
 {
-    if (is_register(offset, size))
+    if (offset >= CONFIG_OFFSET)
+        write_config(device, offset - CONFIG_OFFSET, value, size);
+    else if (is_register(offset, size))
         write_register(device, offset, (uint32_t)value);
 }
 
@@ -459,6 +468,7 @@ int virtio_mmio_loaded(struct virtio_mmio *mmio, struct gw_error *error)
                             mmio->ops->id, (unsigned long long)mmio->driver_features,
                             (unsigned long long)mmio->offered);
     mmio->negotiated = mmio->status & VIRTIO_FEATURES_OK ? mmio->driver_features : 0;
+    mmio->stopped = !is_deterministic(mmio);
     return 0;
 }
 

@@ -24,6 +24,8 @@ struct virtio_device_ops {
     void (*reset)(struct virtio_mmio *device);
     /* Ends everything in flight and publishes it. May be NULL. */
     void (*drain)(struct virtio_mmio *device);
+    /* The driver writes a byte of the configuration; NULL: it is read-only. */
+    void (*write_config)(struct virtio_mmio *device, uint64_t offset, uint8_t value);
 };
 
 /*
@@ -60,7 +62,8 @@ struct virtio_mmio {
     GW_HOST struct virtio_queue *queues;
     GW_HOST unsigned queue_count;
     /* under the I/O lock */
-    GW_HOST bool stopped; /* host-clock mode, between drain and resume: no queue is run */
+    /* host-clock mode, between drain or loading and resume: no queue is run */
+    GW_HOST bool stopped;
 } GW_PART;
 
 /* Refuses features that this device does not offer, as a machine of another release or other
@@ -100,5 +103,8 @@ void virtio_mmio_signal(struct virtio_mmio *mmio, struct virtio_queue *queue);
 void virtio_mmio_break(struct virtio_mmio *mmio);
 /* Takes what is available. For devices that have room again. */
 void virtio_mmio_run(struct virtio_mmio *mmio);
+/* As if the driver had notified. For devices to which something happened that is not the driver's
+ * doing; may be called while the machine is stopped, and then acts when it runs. */
+void virtio_mmio_notify(struct virtio_mmio *mmio);
 
 #endif

@@ -354,7 +354,11 @@ int machine_powerdown(struct machine *machine, struct gw_error *error)
 {
     int r = check_not_switching(machine, error);
 
-    return r < 0 ? r : board_power_button(machine->board, error);
+    if (r == 0)
+        r = board_power_button(machine->board, error);
+    if (r == 0)
+        machine_event(machine, "POWERDOWN", NULL);
+    return r;
 }
 
 static void reached(void *opaque, uint64_t instructions)

@@ -2,8 +2,8 @@
 /*
  * A hostile driver: the input is a program of register accesses, writes to guest memory (raw, or
  * shaped as descriptors and ring entries so that the deep places are reached), notifications,
- * completions, stops and time, against the block device (on a disk in memory) or the entropy
- * device, in either clock mode.
+ * completions, presses of the power button, stops and time, against the block device (on a disk in
+ * memory), the entropy device or the power button, in either clock mode.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "memory-block.h"
 #include "virtio/blk.h"
+#include "virtio/input.h"
 #include "virtio/rng.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length);
@@ -25,7 +26,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length);
 #define QUEUE_SIZE 16u
 #define DISK_BYTES (64u << 10)
 
-enum { SELECT_RNG = 1, SELECT_INSTRUCTIONS = 2, SELECT_READ_ONLY = 4, SELECT_BARE = 8 };
+enum {
+    SELECT_RNG = 1,
+    SELECT_INSTRUCTIONS = 2,
+    SELECT_READ_ONLY = 4,
+    SELECT_BARE = 8,
+    SELECT_INPUT = 16
+};
 
 struct input {
     const uint8_t *at, *end;
@@ -38,7 +45,9 @@ struct machine {
     struct memory_block disk;
     struct virtio_blk blk;
     struct virtio_rng rng;
+    struct virtio_input input;
     void *device;
+    const struct gw_state_type *state;
     uint16_t available;
 };
 
@@ -123,6 +132,22 @@ static void do_notify(struct machine *machine, struct input *input)
     set_register(machine, 0x50, 0);
 }
 
+/* Offset and size of any access to the configuration. */
+static void do_config_write(struct machine *machine, struct input *input)
+{
+    static const unsigned sizes[] = {1, 2, 4, 8};
+    uint32_t offset = 0x100 + (uint32_t)next_number(input, 1);
+    unsigned size = sizes[next_number(input, 1) % 4];
+    virtio_mmio_ops.write(machine->device, offset, next_number(input, 2), size);
+}
+
+static void do_press(struct machine *machine, struct input *input)
+{
+    if (machine->device == &machine->input)
+        virtio_input_press(&machine->input);
+    assert(machine->input.pending <= VIRTIO_INPUT_PENDING_MAX);
+}
+
 static void do_reap(struct machine *machine, struct input *input)
 {
     block_reap(&machine->disk.block, false);
@@ -145,9 +170,7 @@ static void do_stop(struct machine *machine, struct input *input)
 /* What is saved loads again, whatever the driver has done. */
 static void do_move(struct machine *machine, struct input *input)
 {
-    bool is_blk = machine->device == &machine->blk;
-    struct gw_state_item item = {is_blk ? &virtio_blk_state_type : &virtio_rng_state_type, 0,
-                                 machine->device};
+    struct gw_state_item item = {machine->state, 0, machine->device};
     _cleanup_(gw_buf_fini) struct gw_buf stream = {0};
     virtio_mmio_ops.drain(machine->device);
     if (gw_state_save(&item, 1, &stream, NULL) < 0 ||
@@ -157,8 +180,9 @@ static void do_move(struct machine *machine, struct input *input)
 }
 
 static void (*const actions[])(struct machine *machine, struct input *input) = {
-    do_register_write, do_register_read, do_memory_write, do_descriptor, do_publish, do_request,
-    do_notify,         do_reap,          do_time,         do_stop,       do_move,
+    do_register_write, do_register_read, do_memory_write, do_descriptor, do_publish,
+    do_request,        do_notify,        do_reap,         do_time,       do_stop,
+    do_move,           do_config_write,  do_press,
 };
 
 /* As a good driver starts, taking all that is offered, so that not every input has to find this
@@ -191,6 +215,19 @@ static struct gw_memory *make_memory(void)
     return memory;
 }
 
+static void choose_device(struct machine *machine, unsigned select)
+{
+    machine->device = &machine->blk;
+    machine->state = &virtio_blk_state_type;
+    if (select & SELECT_INPUT) {
+        machine->device = &machine->input;
+        machine->state = &virtio_input_state_type;
+    } else if (select & SELECT_RNG) {
+        machine->device = &machine->rng;
+        machine->state = &virtio_rng_state_type;
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
 {
     static struct gw_memory *memory;
@@ -207,7 +244,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
     if (virtio_blk_init(&machine.blk, &host, &machine.disk.block, "fuzz", NULL) < 0)
         abort();
     virtio_rng_init(&machine.rng, &host, 1);
-    machine.device = select & SELECT_RNG ? (void *)&machine.rng : &machine.blk;
+    virtio_input_init(&machine.input, &host);
+    choose_device(&machine, select);
     if (!(select & SELECT_BARE))
         start(&machine);
     while (input.at < input.end)
@@ -216,6 +254,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
     assert(machine.disk.block.in_flight == 0);
     virtio_blk_fini(&machine.blk);
     virtio_rng_fini(&machine.rng);
+    virtio_input_fini(&machine.input);
     memory_block_fini(&machine.disk);
     return 0;
 }

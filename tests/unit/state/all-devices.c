@@ -20,6 +20,7 @@
 #include "device/test-finisher.h"
 #include "device/uart16550.h"
 #include "virtio/blk.h"
+#include "virtio/input.h"
 #include "virtio/rng.h"
 #include "vmm/scrollback.h"
 
@@ -151,6 +152,28 @@ static void settle_rng(void *object)
     settle_transport(&((struct virtio_rng *)object)->transport);
 }
 
+static void *make_input(void)
+{
+    __auto_type bench = NEW_BENCH(virtio_input);
+    bench->memory = gw_memory_new();
+    struct virtio_host host = {.memory = bench->memory, .clock = &bench->clock};
+    virtio_input_init(&bench->device, &host);
+    return bench;
+}
+
+static void destroy_input(void *object)
+{
+    BENCH(virtio_input) *bench = object;
+    virtio_input_fini(&bench->device);
+    gw_memory_free(bench->memory);
+    free(bench);
+}
+
+static void settle_input(void *object)
+{
+    settle_transport(&((struct virtio_input *)object)->transport);
+}
+
 /* A disk that is never opened: its size is all that the device asks for. */
 static void *make_blk(void)
 {
@@ -206,6 +229,7 @@ const struct suite_device all_devices[] = {
     {&test_finisher_state_type, make_finisher, free, NULL},
     {&virtio_rng_state_type, make_rng, destroy_rng, settle_rng},
     {&virtio_blk_state_type, make_blk, destroy_blk, settle_blk},
+    {&virtio_input_state_type, make_input, destroy_input, settle_input},
     {&scrollback_state_type, make_scrollback, free, settle_scrollback},
     {NULL, NULL, NULL, NULL},
 };

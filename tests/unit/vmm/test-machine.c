@@ -269,7 +269,7 @@ static void what_makes_no_sense_now_is_refused(void **state)
     assert_in_reply(fixture, "migrate-incoming", "{\"uri\":\"tcp::1\"}", "--incoming defer");
     assert_in_reply(fixture, "x-godwit-reclaim", "{\"fenced\":true}", "was not given away");
     assert_in_reply(fixture, "migrate", "{\"uri\":\"fd:x\"}", "named 'x' not found");
-    assert_in_reply(fixture, "system_powerdown", "{}", "no power button");
+    assert_in_reply(fixture, "system_powerdown", "{}", "does not listen to its power button");
     tear_down(fixture);
 }
 
