@@ -216,6 +216,7 @@ static int file_release(struct block *block, struct gw_error *error)
 {
     struct block_file *file = (struct block_file *)block;
     int failed = !block->read_only && fdatasync(file->fd) < 0 ? errno : 0;
+    file_unlock(file->fd);
     close(TAKE_FD(file->fd));
     if (failed)
         return gw_error_set(error, GW_LAYER_BLOCK, GW_CODE_IO, -failed,

@@ -35,6 +35,7 @@ int file_execute(int fd, struct block_request *request);
  * with the last descriptor of this open(). -EBUSY with a sentence that tells who has it, where that
  * can be seen. */
 int file_lock(int fd, const char *path, bool exclusive, struct gw_error *error);
+void file_unlock(int fd);
 
 /* uring.c, threads.c */
 extern const struct file_engine file_engine_uring;

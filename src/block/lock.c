@@ -84,6 +84,15 @@ static void describe_holder(int fd, char *text, size_t bytes)
     }
 }
 
+/* Before close(), which alone does not end the lock as long as somebody else has the open file: a
+ * child that has not called exec() yet, or io_uring, which lets go of a file some time after the
+ * last completion. */
+void file_unlock(int fd)
+{
+    struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+    (void)fcntl(fd, F_OFD_SETLK, &lock);
+}
+
 int file_lock(int fd, const char *path, bool exclusive, struct gw_error *error)
 {
     struct flock lock = {.l_type = exclusive ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET};

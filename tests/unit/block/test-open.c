@@ -247,6 +247,31 @@ static void release_lets_another_one_in_and_back(void **state)
     block_free(block);
 }
 
+static void release_unlocks_even_if_another_process_has_the_open_file(void **state)
+{
+    const char *path = disk_make("inherited", 4096);
+    struct block *block = disk_open(path, false, BLOCK_ENGINE_THREADS);
+    int stop[2];
+    char byte;
+    assert_int_equal(block_acquire(block, NULL), 0);
+    assert_int_equal(pipe(stop), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        close(stop[1]);
+        (void)!read(stop[0], &byte, 1);
+        _exit(0);
+    }
+    assert_int_equal(block_release(block, NULL), 0);
+    struct gw_error error = {0};
+    int r = block_acquire(block, &error);
+    close(stop[0]);
+    close(stop[1]);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_int_equal(r, 0);
+    block_free(block);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -263,6 +288,7 @@ int main(void)
         cmocka_unit_test(two_disks_of_one_process_exclude_each_other),
         cmocka_unit_test(a_killed_holder_holds_nothing),
         cmocka_unit_test(release_lets_another_one_in_and_back),
+        cmocka_unit_test(release_unlocks_even_if_another_process_has_the_open_file),
     };
     disk_directory_make();
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
