@@ -704,6 +704,8 @@ static int abandon(struct gw_destination *destination, int r, struct gw_error *e
 static int receive(struct gw_destination *destination, struct channel *control,
                    struct gw_error *error)
 {
+    destination->began_ns = host_monotonic_ns();
+    flightlog_set_started(destination->log);
     destination->attempt = destination->cancelled_attempt = 0;
     destination->ready_sent = false;
     destination->data_expected = 0;

@@ -41,8 +41,9 @@ struct gw_destination {
     struct gw_uri uri;
     char *address;
     int cancel_fd; /* readable: nothing is accepted, read or written any more; never drained */
-    uint64_t began_ns;
     pthread_t coordinator, acceptor;
+    /* by the coordinator, read by any thread: when the present source arrived, before that when listening began */
+    _Atomic uint64_t began_ns;
     /* acceptor only, once it runs */
     struct transport_listener *listener;
     /* under the monitor */

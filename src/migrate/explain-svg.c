@@ -137,13 +137,15 @@ static const char *or_else(const char *text, const char *otherwise)
 static void format_outcome(const struct gw_flight_log *log, char *text, size_t bytes)
 {
     const struct flight_verdict *verdict = &log->verdict;
-    struct words took = time_in_words((double)verdict->at_ns / 1e3);
+    const struct gw_flight_log *teller = flight_teller(log);
+    const struct flight_verdict *told = &teller->verdict;
+    struct words took = time_in_words((double)(told->present ? told : verdict)->at_ns / 1e3);
     if (!verdict->present)
         snprintf(text, bytes, "No end is recorded.");
     else if (strcmp(verdict->status, "completed") == 0)
         snprintf(text, bytes, "Completed in %s; the guest stood still for %s; %s over the wire.",
-                 took.text, time_in_words((double)log->pause.pause_us).text,
-                 bytes_in_words((double)log->totals.bytes_sent).text);
+                 took.text, time_in_words((double)teller->pause.pause_us).text,
+                 bytes_in_words((double)teller->totals.bytes_sent).text);
     else
         snprintf(text, bytes, "%s after %s in phase %s%s%s: %s",
                  strcmp(verdict->status, "cancelled") == 0 ? "Cancelled" : "Failed", took.text,
@@ -371,9 +373,12 @@ static void draw_pause(struct canvas *canvas, const struct gw_flight_log *log)
 {
     const struct flight_pause *pause = &log->pause;
     char title[128];
-    snprintf(title, sizeof title, "The pause: %s of a budget of %s",
-             time_in_words((double)pause->pause_us).text,
-             time_in_words((double)pause->budget_us).text);
+    if (pause->budget_us)
+        snprintf(title, sizeof title, "The pause: %s of a budget of %s",
+                 time_in_words((double)pause->pause_us).text,
+                 time_in_words((double)pause->budget_us).text);
+    else
+        snprintf(title, sizeof title, "The pause: %s", time_in_words((double)pause->pause_us).text);
     draw_text(canvas, 32, PAUSE_TOP - 26, "section", title);
     double sum = 0, x = 32, room = RIGHT - 32;
     for (size_t i = 0; i < ARRAY_COUNT(pause_parts); i++)
@@ -386,8 +391,10 @@ static void draw_pause(struct canvas *canvas, const struct gw_flight_log *log)
         x += width;
     }
     double budget_x = 32 + (double)pause->budget_us / whole * room;
-    draw_line(canvas, budget_x, PAUSE_TOP - 6, budget_x, PAUSE_TOP + 32, RED);
-    draw_text(canvas, budget_x, PAUSE_TOP - 10, "tick end", "budget");
+    if (pause->budget_us) {
+        draw_line(canvas, budget_x, PAUSE_TOP - 6, budget_x, PAUSE_TOP + 32, RED);
+        draw_text(canvas, budget_x, PAUSE_TOP - 10, budget_x < 100 ? "tick" : "tick end", "budget");
+    }
     for (size_t i = 0; i < ARRAY_COUNT(pause_parts); i++) {
         char text[48];
         snprintf(text, sizeof text, "%s %s", pause_parts[i].name,
@@ -412,21 +419,20 @@ static void draw_frame(struct canvas *canvas)
 int gw_flight_log_explain_svg(const struct gw_flight_log *log, struct gw_buf *out,
                               struct gw_error *error)
 {
-    const struct gw_flight_log *rounds_of =
-        log->rounds.count == 0 && log->other_side ? log->other_side : log;
+    const struct gw_flight_log *teller = flight_teller(log);
     struct canvas canvas = {
-        .out = out, .rounds = rounds_of->rounds.entries, .count = rounds_of->rounds.count};
-    canvas.end_us = find_end_us(rounds_of, &canvas);
+        .out = out, .rounds = teller->rounds.entries, .count = teller->rounds.count};
+    canvas.end_us = find_end_us(teller, &canvas);
     draw_frame(&canvas);
     draw_heading(&canvas, log);
     if (canvas.count > 0) {
-        draw_memory(&canvas, rounds_of);
+        draw_memory(&canvas, teller);
         draw_rates(&canvas);
     } else {
         draw_text(&canvas, 32, MEMORY_TOP, "section", "No rounds of memory are recorded.");
     }
-    if (log->pause.present)
-        draw_pause(&canvas, log);
+    if (teller->pause.present)
+        draw_pause(&canvas, teller);
     else
         draw_text(&canvas, 32, PAUSE_TOP, "section", "There was no pause.");
     draw(&canvas, "</svg>\n");

@@ -136,7 +136,8 @@ static void say_title(struct page *page, const struct gw_flight_log *log)
 static void say_end(struct page *page, const struct gw_flight_log *log)
 {
     const struct flight_verdict *verdict = &log->verdict;
-    struct words took = time_in_words((double)verdict->at_ns / 1e3);
+    const struct flight_verdict *told = &flight_teller(log)->verdict;
+    struct words took = time_in_words((double)(told->present ? told : verdict)->at_ns / 1e3);
     if (!verdict->present) {
         say(page, "No end is recorded: it is still going on, or the process ended without a word.");
         return;
@@ -159,16 +160,21 @@ static void say_pause_in_short(struct page *page, const struct gw_flight_log *lo
     const struct flight_pause *pause = &log->pause;
     if (!pause->present || pause->pause_us == 0)
         return;
-    say(page, "The guest stood still for %s; the budget was %s%s%s.",
-        time_in_words((double)pause->pause_us).text, time_in_words((double)pause->budget_us).text,
-        pause->predicted_us ? ", predicted were " : "",
-        pause->predicted_us ? time_in_words((double)pause->predicted_us).text : "");
+    char budget[40] = "", predicted[40] = "";
+    if (pause->budget_us)
+        snprintf(budget, sizeof budget, "; the budget was %s",
+                 time_in_words((double)pause->budget_us).text);
+    if (pause->predicted_us)
+        snprintf(predicted, sizeof predicted, ", predicted were %s",
+                 time_in_words((double)pause->predicted_us).text);
+    say(page, "The guest stood still for %s%s%s.", time_in_words((double)pause->pause_us).text,
+        budget, predicted);
 }
 
 static void say_totals(struct page *page, const struct gw_flight_log *log)
 {
     const struct flight_totals *totals = &log->totals;
-    if (!totals->present)
+    if (!totals->present || totals->bytes_sent == 0)
         return;
     say(page,
         "%s went over the wire for %s of guest memory: %llu pages as they are, %llu as zeroes, "
@@ -234,7 +240,8 @@ static void format_left(const struct gw_round *round, char *text, size_t bytes)
 
 static void format_speed(const struct gw_round *round, char *text, size_t bytes)
 {
-    snprintf(text, bytes, "%s/s", bytes_in_words((double)round->bandwidth).text);
+    snprintf(text, bytes, round->bandwidth ? "%s/s" : "-",
+             bytes_in_words((double)round->bandwidth).text);
 }
 
 static void format_dirtied(const struct gw_round *round, char *text, size_t bytes)
@@ -281,8 +288,6 @@ static void put_row(struct page *page, const struct gw_round *round)
 static void say_rounds(struct page *page, const struct gw_flight_log *log)
 {
     const struct flight_series *series = &log->rounds;
-    if (series->count == 0 && log->other_side)
-        series = &log->other_side->rounds;
     const struct gw_round *rounds = series->entries;
     if (series->count == 0)
         return;
@@ -394,14 +399,15 @@ int gw_flight_log_explain_text(const struct gw_flight_log *log, unsigned width, 
     struct page page = {.out = out, .width = width < 40 ? 40 : width > 200 ? 200 : width};
     say_title(&page, log);
     put(&page, "\n", 1);
+    const struct gw_flight_log *teller = flight_teller(log);
     say_end(&page, log);
-    say_pause_in_short(&page, log);
-    say_totals(&page, log);
-    say_settings(&page, log);
-    say_timeline(&page, log);
-    say_rounds(&page, log);
-    say_decisions(&page, log);
-    say_pause(&page, log);
+    say_pause_in_short(&page, teller);
+    say_totals(&page, teller);
+    say_settings(&page, teller);
+    say_timeline(&page, teller);
+    say_rounds(&page, teller);
+    say_decisions(&page, teller);
+    say_pause(&page, teller);
     if (page.result < 0)
         return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_NO_RESOURCE, page.result,
                             "no memory to explain flight %s", log->session);

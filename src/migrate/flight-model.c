@@ -514,6 +514,14 @@ int flight_decode(const json_t *document, struct gw_flight_log **ret_log, struct
     return 0;
 }
 
+/* ---- Telling ---- */
+
+const struct gw_flight_log *flight_teller(const struct gw_flight_log *log)
+{
+    const struct gw_flight_log *other = log->other_side;
+    return other && strcmp(other->role, "source") == 0 ? other : log;
+}
+
 /* ---- Condensing ---- */
 
 /* `keep` entries of a series: the last ones, or an even choice that includes the first and the

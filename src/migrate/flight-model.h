@@ -100,6 +100,10 @@ int flight_decode(const json_t *document, struct gw_flight_log **ret_log, struct
 /* A condensed copy, or NULL without memory. */
 struct gw_flight_log *flight_condense(const struct gw_flight_log *log);
 
+/* Whose figures tell the flight: the source's document, where this is the destination's and has it.
+ */
+const struct gw_flight_log *flight_teller(const struct gw_flight_log *log);
+
 /* Copies text into a field of `bytes` bytes: valid UTF-8 without control characters, cut at a
  * character. */
 void flight_set_text(char *field, size_t bytes, const char *text);

@@ -52,13 +52,14 @@ int gw_flight_log_load(const char *path, struct gw_flight_log **ret_log, struct 
 void gw_flight_log_summarise(const struct gw_flight_log *log,
                              struct gw_flight_log_summary *ret_summary)
 {
+    const struct gw_flight_log *teller = flight_teller(log);
     struct gw_flight_log_summary summary = {
         .is_source = strcmp(log->role, "source") == 0,
         .started_ms = log->started_ms,
         .total_ms = log->totals.present ? log->totals.total_ms : log->verdict.at_ns / 1000000,
         .pause_us = log->pause.pause_us,
-        .wire_bytes = log->totals.bytes_sent,
-        .rounds = log->rounds.count + log->rounds.left_out,
+        .wire_bytes = teller->totals.bytes_sent,
+        .rounds = teller->rounds.count + teller->rounds.left_out,
     };
     FLIGHT_SET_TEXT(summary.session, log->session);
     FLIGHT_SET_TEXT(summary.machine, log->machine);

@@ -89,6 +89,13 @@ void flightlog_free(struct flightlog *log)
 
 /* ---- Recording ---- */
 
+void flightlog_set_started(struct flightlog *log)
+{
+    lock(log);
+    log->log->started_ms = host_realtime_ns() / 1000000;
+    unlock(log);
+}
+
 void flightlog_set_session(struct flightlog *log, const char *session)
 {
     lock(log);

@@ -27,6 +27,9 @@ struct flightlog *flightlog_new(bool is_source, const char *session, const char 
                                 const char *uri); /* NULL without memory */
 void flightlog_free(struct flightlog *log);
 
+/* The flight begins now rather than when the log was made (destination: when the source has
+ * arrived). */
+void flightlog_set_started(struct flightlog *log);
 void flightlog_set_session(struct flightlog *log,
                            const char *session); /* destination, from OFFER */
 void flightlog_set_machine(struct flightlog *log, const char *machine, uint64_t ram_bytes);

@@ -91,6 +91,24 @@ static void a_flight_without_an_end_says_so(void **state)
     assert_has(text, "an unnamed machine");
 }
 
+static void the_destination_tells_it_with_the_figures_of_the_source(void **state)
+{
+    struct flightlog *source = sample_flight(true, 6);
+    struct flightlog *destination = flightlog_new(false, SAMPLE_SESSION, "web", "tcp:x:1");
+    struct gw_buf document = {0};
+    assert_int_equal(flightlog_format_condensed(source, &document), 0);
+    assert_int_equal(flightlog_set_other_side(destination, document.data, document.length, NULL),
+                     0);
+    flightlog_set_verdict(destination, 99999 * MS, GW_MIGRATE_COMPLETED, "x", "", NULL, "");
+    _cleanup_free_ char *text = text_of(destination, 100);
+    assert_has(text, "told by the destination");
+    assert_has(text, "It completed in 1.1 s.");
+    assert_has(text, "the budget was 100 ms");
+    assert_has(text, "switch: 3.1 MB in 4.4 ms");
+    gw_buf_fini(&document);
+    flightlog_free(source);
+}
+
 static void no_line_is_wider_than_the_page(void **state)
 {
     static const unsigned widths[] = {40, 60, 80, 100, 200};
@@ -170,6 +188,7 @@ int main(int argument_count, char **arguments)
         cmocka_unit_test(a_completed_flight_is_told),
         cmocka_unit_test(a_failed_flight_tells_where_why_and_what_to_do),
         cmocka_unit_test(a_flight_without_an_end_says_so),
+        cmocka_unit_test(the_destination_tells_it_with_the_figures_of_the_source),
         cmocka_unit_test(no_line_is_wider_than_the_page),
         cmocka_unit_test(a_long_series_of_rounds_is_told_by_its_ends),
         cmocka_unit_test(the_picture_holds_every_panel),
