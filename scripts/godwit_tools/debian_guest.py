@@ -17,7 +17,7 @@ from .modules import load_order, module_name
 SUITE = "trixie"
 ARCHITECTURE = "riscv64"
 KERNEL_PACKAGE = "linux-image-riscv64"
-MODULES = ["virtio_mmio", "virtio_blk", "virtio_rng", "crc32c_generic", "ext4"]
+MODULES = ["virtio_mmio", "virtio_blk", "virtio_rng", "virtio_input", "evdev", "crc32c_generic", "ext4"]
 
 
 def sha256(data):
@@ -75,11 +75,12 @@ def _unpack_busybox(package, files):
 
 
 def is_complete(home):
-    """Whether the unpacked files are there and are what the manifest says."""
+    """Whether the unpacked files are there, are what the manifest says, and are what is asked for today."""
     try:
         manifest = json.loads((home / "manifest.json").read_text())
-        return all(sha256((home / name).read_bytes()) == digest
-                   for name, digest in manifest["files"].items())
+        return manifest["modules"] == MODULES and \
+            all(sha256((home / name).read_bytes()) == digest
+                for name, digest in manifest["files"].items())
     except (OSError, ValueError, KeyError):
         return False
 
@@ -112,7 +113,8 @@ def _store(home, files, versions):
         path = fresh / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    manifest = {"packages": versions, "files": {name: sha256(data) for name, data in files.items()}}
+    manifest = {"packages": versions, "modules": MODULES,
+                "files": {name: sha256(data) for name, data in files.items()}}
     (fresh / "manifest.json").write_text(json.dumps(manifest, indent=1))
     shutil.rmtree(home, ignore_errors=True)
     fresh.rename(home)
