@@ -664,10 +664,12 @@ static void linger(struct gw_destination *destination)
     monitor_leave(&destination->monitor);
 }
 
-/* A source that says itself that it failed or was cancelled has not released the guest. */
+/* A source that says itself that it failed or was cancelled has not released the guest, and one that waits for
+ * the result of the hashes has not either. */
 static bool may_be_asked(const struct gw_destination *destination, bool source_gave_up)
 {
-    return destination->ready_sent && !source_gave_up && !destination->confirmed &&
+    return destination->ready_sent && (!destination->verify || destination->verified) &&
+           !source_gave_up && !destination->confirmed &&
            destination->takeover == TAKEOVER_REFUSED;
 }
 

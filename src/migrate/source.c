@@ -211,17 +211,24 @@ static int take_rehearsed(struct gw_source *source, const struct message *messag
     return 0;
 }
 
-/* READY and VERIFIED of an attempt that was taken back may still be under way. */
-static bool is_stale(const struct gw_source *source, const struct message *message)
+/* READY can overtake the news that the last page has been written. One of an attempt that was taken back may
+ * still be under way; it changes nothing. */
+static int take_ready(struct gw_source *source, const struct message *message,
+                      struct gw_error *error)
 {
-    return (message->type == WIRE_READY && message->body.ready.attempt <= source->attempt) ||
-           (message->type == WIRE_VERIFIED && message->body.verified.attempt <= source->attempt);
+    if (message->body.ready.attempt == 0 || message->body.ready.attempt > source->attempt)
+        return out_of_order(message, error);
+    source->ready = message->body.ready;
+    source->ready_ns = message->at_ns;
+    return 0;
 }
 
 int source_take(struct gw_source *source, const struct message *message, struct gw_error *error)
 {
-    if (message->type == WIRE_PROGRESS || is_stale(source, message))
+    if (message->type == WIRE_PROGRESS)
         return 0;
+    if (message->type == WIRE_READY)
+        return take_ready(source, message, error);
     if (message->type == WIRE_REHEARSED)
         return take_rehearsed(source, message, error);
     return out_of_order(message, error);
@@ -582,16 +589,14 @@ static int give_up(const struct policy_decision *decision, struct gw_error *erro
                         decision->reason);
 }
 
-/* Whether the policy's wish can be followed: the state must have been rehearsed before a pause. */
-static int try_switch(struct gw_source *source, const struct policy_decision *decision,
-                      struct gw_error *error)
+/* The state must have been rehearsed before a pause. When that had not been known yet, the policy decides
+ * again with what it showed. */
+static int try_switch(struct gw_source *source, struct gw_error *error)
 {
-    int r = 0;
-    if (source->rehearsal == REHEARSAL_NONE && (source->features & WIRE_FEATURE_REHEARSAL))
-        r = source_rehearse(source, error);
-    if (r == 0)
-        r = source_await_rehearsal(source, error);
-    return r < 0 ? r : source_switch_over(source, decision, error);
+    if (source->rehearsal == REHEARSAL_PASSED || !(source->features & WIRE_FEATURE_REHEARSAL))
+        return source_switch_over(source, error);
+    int r = source_await_rehearsal(source, error);
+    return r < 0 ? r : -EAGAIN;
 }
 
 /* What the rehearsal measured can have been an outlier (a disk that was busy, say), and nothing else would
@@ -621,7 +626,7 @@ static int run_rounds(struct gw_source *source, struct gw_error *error)
             return r;
         switch (decision.action) {
         case POLICY_SWITCH:
-            r = try_switch(source, &decision, error);
+            r = try_switch(source, error);
             if (r != -EAGAIN)
                 return r;
             break;

@@ -102,8 +102,7 @@ int source_rehearse(struct gw_source *source, struct gw_error *error);
 int source_await_rehearsal(struct gw_source *source, struct gw_error *error);
 /* 0: the guest is the destination's. -EAGAIN: the budget would have been overrun, it runs here again, go on.
  * Other errors end the migration; the guest runs here unless ownership was given away. */
-int source_switch_over(struct gw_source *source, const struct policy_decision *decision,
-                       struct gw_error *error);
+int source_switch_over(struct gw_source *source, struct gw_error *error);
 int source_resume(struct gw_source *source, struct gw_error *error);
 
 /* handoff.c */

@@ -190,24 +190,20 @@ static int send_state(struct gw_source *source, struct gw_error *error)
     return r;
 }
 
-/* READY of this attempt; -ETIME when it is not there by `until_ns`. */
+/* READY of this attempt, which may have come already; -ETIME when it is not there by `until_ns`. */
 static int await_ready(struct gw_source *source, uint64_t until_ns, struct gw_error *error)
 {
-    for (;;) {
+    while (source->ready.attempt != source->attempt) {
         struct message message = {0};
         int r = source_next(source, until_ns, &message, error);
         if (r <= 0)
             return r < 0 ? r : -ETIME;
-        bool ready = message.type == WIRE_READY && message.body.ready.attempt == source->attempt;
-        if (ready) {
-            source->ready = message.body.ready;
-            source->ready_ns = message.at_ns;
-        }
-        r = ready ? 0 : source_take(source, &message, error);
+        r = source_take(source, &message, error);
         message_fini(&message);
-        if (r < 0 || ready)
+        if (r < 0)
             return r;
     }
+    return 0;
 }
 
 static int verified_result(const struct message *message, uint64_t hash, struct gw_error *error)
@@ -296,8 +292,7 @@ static int finish_pause(struct gw_source *source, struct gw_error *error)
     return r;
 }
 
-int source_switch_over(struct gw_source *source, const struct policy_decision *decision,
-                       struct gw_error *error)
+int source_switch_over(struct gw_source *source, struct gw_error *error)
 {
     source_set_status(source, GW_MIGRATE_DEVICE, "device");
     int r = begin_pause(source, error);

@@ -238,8 +238,9 @@ static int fake_describe(void *opaque, struct gw_buf *out, struct gw_error *erro
 static int fake_release(void *opaque, struct gw_error *error)
 {
     struct fake_vmm *vmm = opaque;
-    vmm->releases++;
-    return injected(vmm->fail_release, GW_CODE_IO, error);
+    int r = injected(vmm->fail_release, GW_CODE_IO, error);
+    vmm->releases += r == 0;
+    return r;
 }
 
 static int fake_reacquire(void *opaque, struct gw_error *error)
@@ -313,7 +314,7 @@ static int fake_load(void *opaque, const void *stream, size_t length, struct gw_
         return injected(vmm->fail_load ? vmm->fail_load : vmm->fail_final_load, GW_CODE_CORRUPT,
                         error);
     if (final && vmm->damage_memory)
-        gw_memory_region(vmm->memory, 1)->host[5 * GW_PAGE_BYTES + 77] ^= 1;
+        gw_memory_region(vmm->memory, 1)->host[5 * GW_PAGE_BYTES + 77] = 1;
     return load_notes(vmm, stream, length, error);
 }
 
