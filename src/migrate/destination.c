@@ -604,7 +604,7 @@ static void write_both_flights(struct gw_destination *destination)
         (void)flightlog_write(destination->log, destination->config.log_directory, &ignored);
 }
 
-/* After RUNNING: the source's confirmation and its flight log, if they come. */
+/* After RUNNING or REFUSED: the source's confirmation and its flight log, if they come. */
 static void say_goodbye(struct gw_destination *destination)
 {
     struct session *session = &destination->own_session;
@@ -682,7 +682,9 @@ static int abandon(struct gw_destination *destination, int r, struct gw_error *e
     bool accepted = destination->accepted;
     if (accepted)
         takeover_refuse(destination, error);
-    if (!source_gave_up)
+    if (destination->refused_commit)
+        say_goodbye(destination);
+    else if (!source_gave_up)
         fail_session(destination, error);
     close_session(destination);
     discard(destination);
@@ -709,7 +711,7 @@ static int receive(struct gw_destination *destination, struct channel *control,
     destination->began_ns = host_monotonic_ns();
     flightlog_set_started(destination->log);
     destination->attempt = destination->cancelled_attempt = 0;
-    destination->ready_sent = false;
+    destination->ready_sent = destination->refused_commit = false;
     destination->data_expected = 0;
     int r = open_session(destination, control, error);
     if (r < 0)

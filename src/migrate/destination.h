@@ -84,6 +84,7 @@ struct gw_destination {
     uint32_t attempt; /* of the SWITCH that is on; 0: none */
     uint32_t cancelled_attempt; /* the last one that was taken back */
     bool verify, ready_sent, verified;
+    bool refused_commit; /* COMMIT was answered with REFUSED */
     uint64_t switch_ns, stopped_there_ns;
     uint64_t hash, hash_ns;
     struct gw_error refusal; /* why the epoch was refused */

@@ -275,6 +275,12 @@ static int ask_until_answered(struct gw_source *source, uint64_t epoch, struct g
 
 /* ---- The handoff ---- */
 
+static void post_confirm(struct gw_source *source, uint64_t epoch)
+{
+    union wire_body body = {.epoch = {.epoch = epoch}};
+    session_post(&source->session, WIRE_CONFIRM, &body, NULL, 0);
+}
+
 static int await_running(struct gw_source *source, uint64_t epoch, struct gw_error *error)
 {
     for (;;) {
@@ -293,6 +299,7 @@ static int await_running(struct gw_source *source, uint64_t epoch, struct gw_err
             wire_error_take(message.body.refused.layer, message.body.refused.code, message.tail,
                             message.body.refused.text_bytes, &why);
             r = take_back_guest(source, epoch, &why, error);
+            post_confirm(source, epoch);
         }
         message_fini(&message);
         if (r != -EAGAIN)
@@ -342,9 +349,7 @@ int source_hand_over(struct gw_source *source, struct gw_error *error)
     session_post(&source->session, WIRE_COMMIT, &body, NULL, 0);
     source_set_status(source, GW_MIGRATE_COMMITTING, "committing");
     r = await_running(source, epoch + 1, error);
-    if (r == 0) {
-        union wire_body confirm = {.epoch = {.epoch = epoch + 1}};
-        session_post(&source->session, WIRE_CONFIRM, &confirm, NULL, 0);
-    }
+    if (r == 0)
+        post_confirm(source, epoch + 1);
     return r;
 }

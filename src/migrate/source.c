@@ -26,6 +26,7 @@
 #define MILLISECOND_NS 1000000ull
 #define SAMPLE_NS (50 * MILLISECOND_NS)
 #define REHEARSE_AGAIN_NS (1000 * MILLISECOND_NS)
+#define FLUSH_NS (500 * MILLISECOND_NS)
 #define MAX_NAP_NS (100 * MILLISECOND_NS) /* between rounds with little to send */
 
 uint64_t source_elapsed_ns(const struct gw_source *source)
@@ -658,6 +659,7 @@ static void farewell(struct gw_source *source, struct gw_error *error)
     bool gave_away = source->owner.state == GW_OWNER_RELEASED;
     if (gave_away || !source->session.started)
         return;
+    session_flush(&source->session, host_monotonic_ns() + FLUSH_NS);
     if (error->code == GW_CODE_CANCELLED)
         session_post(&source->session, WIRE_CANCEL, NULL, NULL, 0);
     else

@@ -160,7 +160,8 @@ int takeover_commit(struct gw_destination *destination, const struct wire_commit
     int r = take_guest(destination, commit, &running, error);
     if (r < 0) {
         refuse_decided(destination, error);
-        if (destination->takeover == TAKEOVER_REFUSED)
+        destination->refused_commit = destination->takeover == TAKEOVER_REFUSED;
+        if (destination->refused_commit)
             post_refused(destination, error);
         return r;
     }
