@@ -176,6 +176,46 @@ static const uint8_t *find_compressed(const struct image *image, size_t *ret_len
 /* The riscv Image header (Documentation/arch/riscv/boot-image-header.rst). */
 enum { IMAGE_SIZE = 16, IMAGE_FLAGS = 24, IMAGE_MAGIC2 = 0x38, IMAGE_HEADER_BYTES = 64 };
 
+/* The PE header that an Image with EFI support has (Microsoft's PE format specification). */
+enum { PE_POINTER = 0x3c, PE_SECTIONS = 6, PE_OPTIONAL_BYTES = 20, PE_BYTES = 24 };
+enum { SECTION_BYTES = 40, SECTION_RAW_BYTES = 16, SECTION_RAW_POINTER = 20 };
+
+/* How long the file must be by its section table; 0 when it has none. */
+static uint64_t find_file_bytes(const struct image *image)
+{
+    uint64_t header = get_le32(image->bytes + PE_POINTER), wanted = 0;
+    if (header == 0 || header + PE_BYTES > image->length ||
+        memcmp(image->bytes + header, "PE\0\0", 4) != 0)
+        return 0;
+    unsigned count = get_le16(image->bytes + header + PE_SECTIONS);
+    uint64_t at = header + PE_BYTES + get_le16(image->bytes + header + PE_OPTIONAL_BYTES);
+    for (unsigned i = 0; i < count && at + SECTION_BYTES <= image->length; i++) {
+        uint64_t end = (uint64_t)get_le32(image->bytes + at + SECTION_RAW_POINTER) +
+                       get_le32(image->bytes + at + SECTION_RAW_BYTES);
+        wanted = end > wanted ? end : wanted;
+        at += SECTION_BYTES;
+    }
+    return wanted;
+}
+
+static int check_header(const char *path, const struct image *image, struct gw_error *error)
+{
+    if (image->length < IMAGE_HEADER_BYTES ||
+        memcmp(image->bytes + IMAGE_MAGIC2, "RSC\x05", 4) != 0)
+        return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, -ENOEXEC,
+                            "kernel '%s' is %s; " MACHINE " needs a riscv64 Image", path,
+                            image_describe(image));
+    if (get_le64(image->bytes + IMAGE_FLAGS) & 1)
+        return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, -ENOEXEC,
+                            "kernel '%s' is big-endian; " MACHINE " is little-endian", path);
+    uint64_t wanted = find_file_bytes(image);
+    if (wanted > image->length)
+        return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_CORRUPT, -ENOEXEC,
+                            "kernel '%s' is truncated: it has %zu of %llu bytes", path,
+                            image->length, (unsigned long long)wanted);
+    return 0;
+}
+
 int image_unpack_kernel(const char *path, struct image *image, uint64_t *ret_memory_bytes,
                         struct gw_error *error)
 {
@@ -190,15 +230,10 @@ int image_unpack_kernel(const char *path, struct image *image, uint64_t *ret_mem
         image_fini(image);
         *image = unpacked;
     }
-    if (image->length < IMAGE_HEADER_BYTES ||
-        memcmp(image->bytes + IMAGE_MAGIC2, "RSC\x05", 4) != 0)
-        return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, -ENOEXEC,
-                            "kernel '%s' is %s; " MACHINE " needs a riscv64 Image", path,
-                            image_describe(image));
+    int r = check_header(path, image, error);
+    if (r < 0)
+        return r;
     uint64_t memory_bytes = get_le64(image->bytes + IMAGE_SIZE);
-    if (get_le64(image->bytes + IMAGE_FLAGS) & 1)
-        return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, -ENOEXEC,
-                            "kernel '%s' is big-endian; " MACHINE " is little-endian", path);
     if (memory_bytes > UINT64_C(1) << 32)
         return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_CORRUPT, -EINVAL,
                             "kernel '%s' is damaged: its header asks for 0x%llx bytes", path,

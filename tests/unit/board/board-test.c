@@ -37,7 +37,7 @@ void machine_new(struct machine *machine, const struct board_config *config)
 {
     struct board_callbacks callbacks = {machine, got_event, got_output, got_room};
     struct gw_error error = {0};
-    *machine = (struct machine){0};
+    memset(machine, 0, sizeof *machine);
     assert_int_equal(sd_event_new(&machine->loop), 0);
     if (board_new(config, machine->loop, &callbacks, false, &machine->board, &error) < 0)
         fail_msg("%s", error.message);
@@ -87,7 +87,7 @@ void machine_wait(struct machine *machine, enum board_event event, unsigned coun
 void machine_wait_printed(struct machine *machine, size_t length)
 {
     uint64_t deadline_ns = in_twenty_seconds();
-    while (__atomic_load_n(&machine->printed_length, __ATOMIC_RELAXED) < length)
+    while (machine->printed_length < length)
         turn(machine, deadline_ns);
 }
 

@@ -18,11 +18,11 @@
 struct machine {
     sd_event *loop;
     struct board *board;
-    char printed[4096]; /* under the I/O lock until the machine stands still */
-    size_t printed_length;
-    unsigned events[3]; /* by enum board_event */
+    char printed[4096]; /* complete once the machine stands still */
+    _Atomic size_t printed_length;
+    _Atomic unsigned events[3]; /* by enum board_event */
     bool success;       /* of the last event */
-    unsigned rooms;
+    _Atomic unsigned rooms;
     uint64_t reached;   /* where board_run_until() stopped last */
 };
 

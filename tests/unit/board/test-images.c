@@ -243,6 +243,23 @@ static void damaged_kernels_are_refused(void **state)
     refused_kernel(image, sizeof image, "big-endian");
 }
 
+/* An Image with EFI support tells in its PE sections how long it is. */
+static void truncated_kernels_are_refused(void **state)
+{
+    static uint8_t image[20000];
+    make_image(image, sizeof image, 20000);
+    put_le32(image + 0x3c, 0x40);
+    memset(image + 0x40, 0, 64);
+    memcpy(image + 0x40, "PE\0\0", 4);
+    put_le16(image + 0x46, 1);                   /* sections */
+    put_le32(image + 0x40 + 24 + 16, 16000);     /* raw bytes */
+    put_le32(image + 0x40 + 24 + 20, 4000);      /* raw pointer */
+    check_kernel(make_file("k", image, sizeof image), image, sizeof image);
+    refused_kernel(image, sizeof image - 1, "is truncated: it has 19999 of 20000 bytes");
+    for (size_t length = 0x40 + 24 + 40; length < 300; length++)
+        refused_kernel(image, length, "kernel '");
+}
+
 static void images_too_big_for_memory_are_refused(void **state)
 {
     static uint8_t image[20000], big[3 * 1024 * 1024];
@@ -353,6 +370,7 @@ int main(void)
         cmocka_unit_test(initrd_needs_a_kernel),
         cmocka_unit_test(foreign_kernels_are_called_by_name),
         cmocka_unit_test(damaged_kernels_are_refused),
+        cmocka_unit_test(truncated_kernels_are_refused),
         cmocka_unit_test(images_too_big_for_memory_are_refused),
         cmocka_unit_test(elf_firmware_is_placed_where_it_says),
         cmocka_unit_test(hostile_elf_firmware_is_refused),

@@ -144,7 +144,7 @@ static void a_run_that_moves_is_the_same_run(void **state)
 static void *stop_and_start_often(void *opaque)
 {
     struct machine *m = opaque;
-    while (!__atomic_load_n(&m->events[BOARD_EVENT_SHUTDOWN], __ATOMIC_RELAXED)) {
+    while (m->events[BOARD_EVENT_SHUTDOWN] == 0) {
         board_stop(m->board);
         board_start(m->board, NULL);
     }
