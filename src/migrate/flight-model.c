@@ -541,22 +541,27 @@ static bool copy_series(struct flight_series *to, const struct flight_series *fr
     return true;
 }
 
+/* Without the other side, but with its figures where they tell the flight. */
 struct gw_flight_log *flight_condense(const struct gw_flight_log *log)
 {
+    const struct gw_flight_log *teller = flight_teller(log);
     struct gw_flight_log *copy = malloc(sizeof *copy);
     if (!copy)
         return NULL;
     *copy = *log;
     copy->condensed = true;
     copy->other_side = NULL;
+    copy->totals = teller->totals;
+    copy->pause = teller->pause;
+    copy->verdict.at_ns = teller->verdict.at_ns;
     copy->parameters = copy->phases = copy->events = copy->rounds = copy->decisions =
         (struct flight_series){0};
-    if (copy_series(&copy->parameters, &log->parameters, sizeof(struct flight_parameters), 4,
+    if (copy_series(&copy->parameters, &teller->parameters, sizeof(struct flight_parameters), 4,
                     false) &&
-        copy_series(&copy->phases, &log->phases, sizeof(struct flight_phase), 16, false) &&
-        copy_series(&copy->events, &log->events, sizeof(struct flight_event), 8, false) &&
-        copy_series(&copy->rounds, &log->rounds, sizeof(struct gw_round), 32, true) &&
-        copy_series(&copy->decisions, &log->decisions, sizeof(struct flight_decision), 8, false))
+        copy_series(&copy->phases, &teller->phases, sizeof(struct flight_phase), 16, false) &&
+        copy_series(&copy->events, &teller->events, sizeof(struct flight_event), 8, false) &&
+        copy_series(&copy->rounds, &teller->rounds, sizeof(struct gw_round), 32, true) &&
+        copy_series(&copy->decisions, &teller->decisions, sizeof(struct flight_decision), 8, false))
         return copy;
     gw_flight_log_free(copy);
     return NULL;

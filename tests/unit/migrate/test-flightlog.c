@@ -352,6 +352,13 @@ static void the_other_side_is_kept_with_ours(void **state)
     assert_string_equal(json_string_value(peer), json_string_value(json_object_get(other, "host")));
     json_decref(peer);
     json_decref(other);
+
+    struct gw_buf condensed = {0};
+    assert_int_equal(flightlog_format_condensed(destination, &condensed), 0);
+    json_t *rounds = member(&condensed, "rounds");
+    assert_int_equal(json_array_size(rounds), 5);
+    json_decref(rounds);
+    gw_buf_fini(&condensed);
     flightlog_set_session(destination, "ffffffffffffffffffffffffffffffff");
     assert_int_equal(flightlog_set_other_side(destination, document.data, document.length, &error),
                      -EINVAL);
