@@ -203,6 +203,8 @@ static int open_unix(struct serial_sink *sink, const char *path, struct gw_error
         return -ENOMEM;
     r = sd_event_add_time_relative(sink->loop, &sink->retry, CLOCK_MONOTONIC, RETRY_US, 0,
                                    try_connect, sink);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(sink->retry, SD_EVENT_OFF); /* sink_lost() turns it on */
     return r < 0 ? r : try_connect(NULL, 0, sink);
 }
 

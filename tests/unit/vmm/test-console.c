@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -262,6 +263,33 @@ static void file_sink_appends(void **state)
     unlink(path);
 }
 
+static void unix_sink_stays_with_its_first_connection(void **state)
+{
+    struct fixture *fixture = *state;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char directory[] = "/tmp/godwit-test-XXXXXX", where[128];
+    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), peer;
+
+    assert_non_null(mkdtemp(directory));
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/serial", directory);
+    snprintf(where, sizeof where, "unix:%s", address.sun_path);
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(listener, 4), 0);
+    assert_int_equal(console_set_sink(fixture->console, where, NULL), 0);
+    peer = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    assert_true(peer >= 0);
+    usleep(300000); /* longer than it waits between attempts */
+    turn(fixture);
+    guest_writes(fixture, "here");
+    turn(fixture);
+    assert_string_equal(seen(peer), "here");
+    assert_int_equal(accept(listener, NULL, NULL), -1);
+    close(peer);
+    close(listener);
+    unlink(address.sun_path);
+    rmdir(directory);
+}
+
 static void bad_sink_is_named(void **state)
 {
     struct fixture *fixture = *state;
@@ -288,6 +316,7 @@ int main(void)
         TEST(loaded_scrollback_is_shown),
         cmocka_unit_test(impossible_scrollback_is_refused),
         TEST(file_sink_appends),
+        TEST(unix_sink_stays_with_its_first_connection),
         TEST(bad_sink_is_named),
     };
 
