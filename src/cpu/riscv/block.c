@@ -251,12 +251,29 @@ static void put_pseudo(struct builder *b, enum rv_op op)
     put_link(b);
 }
 
+/* Handlers of floating-point arithmetic use the dynamic rounding mode, those of conversions to
+ * integers round towards zero, as compilers mostly ask; everything else goes to the general one. */
+static void choose_rounding(struct rv_decoded *decoded)
+{
+    enum { TOWARDS_ZERO = 1, DYNAMIC = 7 };
+    unsigned rounding = (uint32_t)decoded->imm >> 12 & 7;
+    if (!rv_op_rounds(decoded->op))
+        return;
+    if (rv_op_is_exact(decoded->op) && rounding <= 4)
+        return;
+    if (rounding == (rv_op_is_to_integer(decoded->op) ? TOWARDS_ZERO : DYNAMIC))
+        return;
+    decoded->rs2 = (uint8_t)decoded->op;
+    decoded->op = RV_OP_FLOAT;
+}
+
 /* Decodes one instruction at the builder's offset; true when the block ends with it. */
 static bool put_instruction(struct builder *b, uint32_t raw, unsigned length)
 {
     struct rv_decoded decoded = rv_decode(raw);
     if (is_branch(decoded.op) || decoded.op == RV_OP_JAL || decoded.op == RV_OP_AUIPC)
         decoded.imm += (int32_t)b->offset;
+    choose_rounding(&decoded);
     b->count++;
     put(b, decoded, raw, length);
     if (is_branch(decoded.op) || decoded.op == RV_OP_JAL)

@@ -138,10 +138,10 @@ static bool read_user_counter(struct rv_hart *hart, unsigned number, uint64_t *r
         *ret_value = now + s->mcycle_offset;
         break;
     case 1:
-        rv_call_out(hart);
+        rv_fp_leave(hart);
         *ret_value =
             hart->platform.time ? hart->platform.time(hart->platform.opaque, rv_retired(hart)) : 0;
-        rv_call_in(hart);
+        rv_fp_enter(hart);
         break;
     case 2:
         *ret_value = now + s->minstret_offset;

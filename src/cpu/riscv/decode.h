@@ -3,6 +3,7 @@
 #ifndef CPU_RISCV_DECODE_H
 #define CPU_RISCV_DECODE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "cpu/riscv/ops.h"
@@ -22,6 +23,20 @@ static inline unsigned rv_length(uint16_t parcel)
 {
     return (parcel & 3) == 3 ? 4 : 2;
 }
+
+/* Of floating-point operations: gives an integer; never rounds in truth; has a rounding mode. */
+static inline bool rv_op_is_to_integer(enum rv_op op)
+{
+    return (op >= RV_OP_FCVT_W_S && op <= RV_OP_FCVT_LU_S) ||
+           (op >= RV_OP_FCVT_W_D && op <= RV_OP_FCVT_LU_D);
+}
+
+static inline bool rv_op_is_exact(enum rv_op op)
+{
+    return op == RV_OP_FCVT_D_W || op == RV_OP_FCVT_D_WU || op == RV_OP_FCVT_D_S;
+}
+
+bool rv_op_rounds(enum rv_op op);
 
 /* Decodes 16 (compressed) or 32 bits. Undefined encodings give RV_OP_ILLEGAL. */
 struct rv_decoded rv_decode(uint32_t raw);

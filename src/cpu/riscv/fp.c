@@ -3,6 +3,7 @@
  * and host. */
 #include <stddef.h>
 
+#include "cpu/riscv/decode.h"
 #include "cpu/riscv/fp.h"
 #include "cpu/riscv/softfloat.h"
 
@@ -195,6 +196,11 @@ static const struct row rows[RV_OP_COUNT] = {
     [RV_OP_FCVT_D_S] = {do_widen, 0, 1, ROUNDS},
 };
 #undef BOTH
+
+bool rv_op_rounds(enum rv_op op)
+{
+    return op < RV_OP_COUNT && rows[op].how & ROUNDS;
+}
 
 /* A register that does not hold a properly boxed single counts as the canonical NaN (12.2). */
 static uint64_t operand(const struct rv_hart *hart, unsigned number, bool is_double)

@@ -5,6 +5,7 @@
 
 #include "base/cleanup.h"
 #include "cpu/riscv/block.h"
+#include "cpu/riscv/fp.h"
 #include "cpu/riscv/interp.h"
 #include "cpu/riscv/mmu.h"
 
@@ -64,6 +65,8 @@ void rv_context_update(struct rv_hart *hart)
     hart->data_set = data_set(hart, hart->data_priv);
     hart->fp_on = fs != 0;
     hart->fp_dirty = fs == RV_MSTATUS_FS;
+    hart->fp_fast = RV_FP_HOST && hart->fp_dirty && s->frm <= 3;
+    hart->fp_fused = hart->fp_fast && rv_host_has_fused();
     hart->fetch_context = hart->fetch_epoch << 2 | (s->priv & 3);
 }
 
@@ -83,7 +86,9 @@ enum rv_exit rv_hart_run(struct rv_hart *hart, uint64_t budget, uint64_t *ret_re
     hart->run_budget = budget > INT64_MAX ? INT64_MAX : (int64_t)budget;
     hart->left = hart->run_budget;
     rv_attend(hart, RV_ATTEND_IRQ);
+    rv_fp_enter(hart);
     enum rv_exit exit = rv_interpret(hart);
+    rv_fp_leave(hart);
     hart->state.sink = 0;
     *ret_retired = rv_retired(hart);
     hart->state.instructions = hart->run_base + *ret_retired;

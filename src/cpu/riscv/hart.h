@@ -138,6 +138,7 @@ struct rv_hart {
     GW_DERIVED(rv_hart_loaded) uint32_t attention;
     /* the hart's thread */
     GW_HOST bool watching;
+    GW_HOST uint32_t host_mxcsr; /* fp-host.h */
     GW_HOST uint8_t dirty_sink;
     GW_HOST uint64_t run_base;   /* state.instructions when the run began */
     GW_HOST int64_t run_budget;  /* the run's budget */
@@ -148,6 +149,8 @@ struct rv_hart {
     GW_HOST uint8_t data_priv; /* at which data accesses happen (MPRV) */
     GW_HOST bool fp_on;        /* FS is not Off */
     GW_HOST bool fp_dirty;     /* FS is Dirty */
+    GW_HOST bool fp_fast;      /* and frm is a mode that the host has */
+    GW_HOST bool fp_fused;     /* and the host multiplies and adds in one */
     GW_HOST enum rv_tlb_set data_set;
     GW_HOST uint64_t fetch_context; /* of the jump cache: epoch and privilege */
     GW_HOST uint64_t fetch_epoch;
@@ -168,17 +171,6 @@ static inline uint64_t rv_retired(const struct rv_hart *hart)
 static inline void rv_attend(struct rv_hart *hart, uint32_t bits)
 {
     __atomic_fetch_or(&hart->attention, bits, __ATOMIC_SEQ_CST);
-}
-
-/* Around every call to foreign code: the interpreter borrows the host's floating-point mode. */
-static inline void rv_call_out(struct rv_hart *hart)
-{
-    (void)hart;
-}
-
-static inline void rv_call_in(struct rv_hart *hart)
-{
-    (void)hart;
 }
 
 /* hart.c: rebuilds what is derived from priv, mstatus and satp. */

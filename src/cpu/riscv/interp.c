@@ -573,11 +573,18 @@ op_FSD:
     MOVE(FMV_W_X, FP_WRITES, f[insn->rd] = RV_FP_BOX(RS1))
     MOVE(FMV_D_X, FP_WRITES, f[insn->rd] = RS1)
 
-#define FLOAT(name, ...)                                                                           \
-    op_##name : if (unlikely(!rv_fp_execute(hart, RV_OP_##name, insn->rd,                          \
-                                            (uint32_t)insn->imm))) goto illegal;                   \
+    /* What the host cannot do now, or not at all, is done in integers. */
+#define SOFT(name) value = RV_OP_##name
+float_soft:
+    if (unlikely(!rv_fp_execute(hart, (enum rv_op)value, insn->rd, (uint32_t)insn->imm)))
+        goto illegal;
     NEXT;
-    RV_OPS_FLOAT_COMPUTE(FLOAT)
+
+op_FLOAT: /* an operation whose rounding mode has no handler; rs2 has its number */
+    value = insn->rs2;
+    goto float_soft;
+
+#include "cpu/riscv/interp-float.h"
 }
 
 const void *const *rv_handlers(void)

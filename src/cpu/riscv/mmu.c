@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "cpu/riscv/block.h"
+#include "cpu/riscv/fp.h"
 #include "cpu/riscv/mmu.h"
 
 enum {
@@ -272,10 +273,10 @@ static bool read_place(struct rv_hart *hart, uint64_t address, unsigned bytes,
     if (address & (bytes - 1) || !hart->platform.read)
         return fail_access(hart, RV_ACCESS_READ, address);
     uint64_t value = 0;
-    rv_call_out(hart);
+    rv_fp_leave(hart);
     int failed = hart->platform.read(hart->platform.opaque, place->physical, bytes,
                                      rv_retired(hart), &value);
-    rv_call_in(hart);
+    rv_fp_enter(hart);
     if (failed)
         return fail_access(hart, RV_ACCESS_READ, address);
     *ret_value = bytes == 8 ? value : value & ((1ull << 8 * bytes) - 1);
@@ -293,10 +294,10 @@ static bool write_place(struct rv_hart *hart, uint64_t address, unsigned bytes,
     if (address & (bytes - 1) || !hart->platform.write)
         return fail_access(hart, RV_ACCESS_WRITE, address);
     value = bytes == 8 ? value : value & ((1ull << 8 * bytes) - 1);
-    rv_call_out(hart);
+    rv_fp_leave(hart);
     int failed = hart->platform.write(hart->platform.opaque, place->physical, bytes,
                                       rv_retired(hart), value);
-    rv_call_in(hart);
+    rv_fp_enter(hart);
     return failed ? fail_access(hart, RV_ACCESS_WRITE, address) : true;
 }
 

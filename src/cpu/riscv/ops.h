@@ -180,6 +180,7 @@
 
 /* What a block needs beside real instructions; see block.h. */
 #define RV_OPS_PSEUDO(X)                                                                           \
+    X(FLOAT)                                                                                       \
     X(ILLEGAL)                                                                                     \
     X(FALL)                                                                                        \
     X(STOP)                                                                                        \
