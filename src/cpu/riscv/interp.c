@@ -584,7 +584,7 @@ op_FLOAT: /* an operation whose rounding mode has no handler; rs2 has its number
     value = insn->rs2;
     goto float_soft;
 
-#include "cpu/riscv/interp-float.h"
+#include "cpu/riscv/interp-float.inc"
 }
 
 const void *const *rv_handlers(void)
