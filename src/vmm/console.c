@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A hart's thread that writes to the serial port appends to the scrollback ring (and, when there is a
- * sink, to `pending`) and wakes the loop; it waits for nothing but the short lock. On the loop each viewer
- * is a position in the ring, so a viewer costs no memory, and a slow one skips.
+ * A hart's thread that writes to the serial port appends to the scrollback ring (and, when there is
+ * a sink, to `pending`) and wakes the loop; it waits for nothing but the short lock. On the loop
+ * each viewer is a position in the ring, so a viewer costs no memory, and a slow one skips.
  *
- * Typed bytes gather in `typed` until the board takes them. While it holds more than a little, nobody who
- * types is read.
+ * Typed bytes gather in `typed` until the board takes them. While it holds more than a little,
+ * nobody who types is read.
  */
 #include "vmm/console.h"
 
@@ -123,9 +123,8 @@ static void viewer_pump(struct viewer *viewer)
     while (viewer_write(viewer))
         continue;
     if (!viewer->gone)
-        sd_event_source_set_io_events(viewer->io,
-                                      (viewer->console->reading ? EPOLLIN : 0U) |
-                                          (viewer_behind(viewer) ? EPOLLOUT : 0U));
+        sd_event_source_set_io_events(viewer->io, (viewer->console->reading ? EPOLLIN : 0U) |
+                                                      (viewer_behind(viewer) ? EPOLLOUT : 0U));
 }
 
 static void viewer_free(struct viewer *viewer)
@@ -156,7 +155,8 @@ static void pump_typed(struct console *console)
     bool read;
 
     while (console->input && console->typed.length > 0) {
-        size_t n = console->input(console->input_opaque, console->typed.data, console->typed.length);
+        size_t n =
+            console->input(console->input_opaque, console->typed.data, console->typed.length);
 
         if (n == 0)
             break;

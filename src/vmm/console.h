@@ -23,20 +23,22 @@ typedef size_t console_input_function(void *opaque, const uint8_t *bytes, size_t
 
 /* Loop thread, as everything here that does not say otherwise. */
 int console_new(sd_event *loop, struct console **ret_console, struct gw_error *error);
-void console_free(struct console *console); /* nobody calls console_output() any more; NULL is fine */
+void console_free(
+    struct console *console); /* nobody calls console_output() any more; NULL is fine */
 
 int console_set_sink(struct console *console, const char *where, struct gw_error *error);
 
 /* NULL: typed bytes wait, and beyond a few KiB those who type. */
 void console_set_input(struct console *console, console_input_function *input, void *opaque);
 
-/* Takes a connected non-blocking stream socket: it gets the scrollback, then what the guest writes. A viewer
- * that falls behind by more than the scrollback misses bytes. Closes it when there are too many. */
+/* Takes a connected non-blocking stream socket: it gets the scrollback, then what the guest writes.
+ * A viewer that falls behind by more than the scrollback misses bytes. Closes it when there are too
+ * many. */
 void console_add_viewer(struct console *console, int fd);
 unsigned console_viewer_count(const struct console *console);
 
 void console_output(struct console *console, const uint8_t *bytes, size_t length); /* any thread */
-void console_room(struct console *console);                                       /* any thread */
+void console_room(struct console *console);                                        /* any thread */
 
 /* The saved part; the machine is stopped while it is saved or loaded. */
 struct scrollback *console_scrollback(struct console *console);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A value in brackets ends where as many are closed as were opened, not counting those in strings; a
- * string ends at its quote; any other word ends before whitespace or the start of another value. Which
- * bracket closes which does not matter here: a value with mixed ones ends somewhere and the parser
- * refuses it. So one bad request never takes the next one with it, unless it leaves brackets open.
+ * A value in brackets ends where as many are closed as were opened, not counting those in strings;
+ * a string ends at its quote; any other word ends before whitespace or the start of another value.
+ * Which bracket closes which does not matter here: a value with mixed ones ends somewhere and the
+ * parser refuses it. So one bad request never takes the next one with it, unless it leaves brackets
+ * open.
  */
 #include "vmm/json-stream.h"
 

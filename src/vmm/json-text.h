@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Text from the host (paths, sentences) as JSON strings, which must be UTF-8 where text need not be. */
+/* Text from the host (paths, sentences) as JSON strings, which must be UTF-8 where text need not
+ * be. */
 #ifndef VMM_JSON_TEXT_H
 #define VMM_JSON_TEXT_H
 

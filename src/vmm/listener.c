@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * When the process has no descriptor left, accept() fails and the connection stays in the queue, so the
- * socket would be readable for ever: listening then pauses for a second instead of spinning.
+ * When the process has no descriptor left, accept() fails and the connection stays in the queue, so
+ * the socket would be readable for ever: listening then pauses for a second instead of spinning.
  */
 #include "vmm/listener.h"
 
@@ -66,8 +66,9 @@ static int open_socket(const char *path, struct gw_error *error)
                             "cannot make a socket: %s", strerror(errno));
     unlink(path);
     mask = umask(0077);
-    r = bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, BACKLOG) < 0 ? -errno
-                                                                                             : 0;
+    r = bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, BACKLOG) < 0
+            ? -errno
+            : 0;
     umask(mask);
     if (r < 0)
         return gw_error_set(error, GW_LAYER_VMM, gw_code_from_errno(r), r,
@@ -89,8 +90,8 @@ int listener_new(sd_event *loop, const char *path, void (*connected)(void *opaqu
         close(fd);
         return gw_error_set(error, GW_LAYER_VMM, GW_CODE_NO_RESOURCE, -ENOMEM, "out of memory");
     }
-    *listener = (struct listener){
-        .path = strdup(path), .fd = fd, .connected = connected, .opaque = opaque};
+    *listener =
+        (struct listener){.path = strdup(path), .fd = fd, .connected = connected, .opaque = opaque};
     r = sd_event_add_io(loop, &listener->io, fd, EPOLLIN, readable, listener);
     if (r >= 0)
         r = sd_event_add_time_relative(loop, &listener->timer, CLOCK_MONOTONIC, PAUSE_US, 0,

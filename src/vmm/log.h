@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Messages for people: one line each, to vmm.log in the machine's directory and to standard error. */
+/* Messages for people: one line each, to vmm.log in the machine's directory and to standard error.
+ */
 #ifndef VMM_LOG_H
 #define VMM_LOG_H
 

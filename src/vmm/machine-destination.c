@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Receiving a machine. What a source sends is hostile until it has been checked: the description goes
- * through the board's reader, and disks are taken from this side's command line or, without any, from the
- * source's paths where such files exist.
+ * Receiving a machine. What a source sends is hostile until it has been checked: the description
+ * goes through the board's reader, and disks are taken from this side's command line or, without
+ * any, from the source's paths where such files exist.
  */
 #include "vmm/machine-internal.h"
 
@@ -57,9 +57,10 @@ static int match_given(struct board_disk *disk, const struct board_disk *given, 
                             disk->read_only ? "read-only" : "writable", given->path,
                             given->read_only ? "read-only" : "writable");
     if (given->serial && (!disk->serial || strcmp(given->serial, disk->serial) != 0))
-        return machine_fail(error, GW_CODE_INVALID, -EINVAL,
-                            "disk %u of the machine has the serial '%s', but --disk '%s' here says '%s'",
-                            slot, disk->serial ? disk->serial : "", given->path, given->serial);
+        return machine_fail(
+            error, GW_CODE_INVALID, -EINVAL,
+            "disk %u of the machine has the serial '%s', but --disk '%s' here says '%s'", slot,
+            disk->serial ? disk->serial : "", given->path, given->serial);
     return copy_path(disk, given->path, error);
 }
 
@@ -69,10 +70,11 @@ static int match_hint(struct board_disk *disk, const json_t *described, unsigned
     const char *hint = json_string_value(json_object_get(described, "path_hint"));
 
     if (!hint || access(hint, F_OK) < 0)
-        return machine_fail(error, GW_CODE_NOT_FOUND, -ENOENT,
-                            "disk %u of the machine ('%s' at the source) is not here: name its file with "
-                            "--disk",
-                            slot, hint ? hint : "");
+        return machine_fail(
+            error, GW_CODE_NOT_FOUND, -ENOENT,
+            "disk %u of the machine ('%s' at the source) is not here: name its file with "
+            "--disk",
+            slot, hint ? hint : "");
     return copy_path(disk, hint, error);
 }
 
@@ -140,8 +142,8 @@ static int prepare_on_loop(void *argument)
     return r;
 }
 
-static int op_prepare(void *vm, const char *description, size_t length, struct gw_memory **ret_memory,
-                      struct gw_error *error)
+static int op_prepare(void *vm, const char *description, size_t length,
+                      struct gw_memory **ret_memory, struct gw_error *error)
 {
     struct machine *machine = vm;
 
@@ -216,9 +218,8 @@ static int op_start(void *vm, bool run, struct gw_error *error)
 {
     struct machine *machine = vm;
 
-    return loop_calls_run(
-        machine->calls, start_on_loop,
-        &(struct operation){.machine = machine, .error = error, .run = run});
+    return loop_calls_run(machine->calls, start_on_loop,
+                          &(struct operation){.machine = machine, .error = error, .run = run});
 }
 
 static int discard_on_loop(void *argument)
@@ -265,7 +266,8 @@ static void go_on_waiting(struct machine *machine)
     if (machine->ending)
         return;
     if (machine->cancel_wanted) {
-        machine_end(machine, "host-qmp-quit", EXIT_STATUS_FAILED, "cancelled before a machine arrived");
+        machine_end(machine, "host-qmp-quit", EXIT_STATUS_FAILED,
+                    "cancelled before a machine arrived");
         return;
     }
     log_line("machine '%s': nothing arrived: %s", machine->options->name, error.message);
@@ -299,15 +301,16 @@ void machine_reap_destination(struct machine *machine)
     int r;
 
     machine->reaping++;
-    r = loop_calls_detach(machine->calls, free_destination, destination, destination_reaped, machine);
+    r = loop_calls_detach(machine->calls, free_destination, destination, destination_reaped,
+                          machine);
     if (r < 0) {
         log_line("a migration that has ended is kept: no thread to free it (%s)", strerror(-r));
         destination_reaped(machine);
     }
 }
 
-/* A destination that has succeeded is kept until the process ends: it still answers the source when the
- * link broke at the last moment. */
+/* A destination that has succeeded is kept until the process ends: it still answers the source when
+ * the link broke at the last moment. */
 static void changed_on_loop(void *opaque, void *argument)
 {
     struct machine *machine = opaque;
@@ -361,8 +364,9 @@ int machine_listen(struct machine *machine, const char *uri, struct gw_error *er
 int machine_migrate_incoming(struct machine *machine, const char *uri, struct gw_error *error)
 {
     if (!machine->options->incoming || strcmp(machine->options->incoming, "defer") != 0)
-        return machine_fail(error, GW_CODE_STATE, -EPERM,
-                            "'migrate-incoming' needs a process that was started with --incoming defer");
+        return machine_fail(
+            error, GW_CODE_STATE, -EPERM,
+            "'migrate-incoming' needs a process that was started with --incoming defer");
     if (!machine->arriving || machine->destination || machine->reaping > 0)
         return machine_fail(error, GW_CODE_STATE, -EBUSY,
                             "this process receives a machine already, or has received one");

@@ -21,32 +21,33 @@ struct machine {
     uint64_t born_ns;
 
     /* loop thread only; the engine's threads come here by loop_calls_run() */
-    struct board *board;     /* NULL while nothing has arrived */
+    struct board *board;          /* NULL while nothing has arrived */
     struct board_config received; /* what came by OFFER; its strings are owned */
-    bool arriving;           /* --incoming, and the guest is not ours yet */
+    bool arriving;                /* --incoming, and the guest is not ours yet */
     bool ever_ran;
-    bool run_wanted;         /* what the operator wants: holds through migrations */
-    bool engine_paused;      /* the engine has stopped it for a rehearsal or the switch */
-    bool reset_wanted;       /* asked for while engine_paused */
-    bool stop_told;          /* STOP was sent for a pause of the engine */
-    bool given_away;         /* COMMIT may have been sent: not ours to run */
+    bool run_wanted;    /* what the operator wants: holds through migrations */
+    bool engine_paused; /* the engine has stopped it for a rehearsal or the switch */
+    bool reset_wanted;  /* asked for while engine_paused */
+    bool stop_told;     /* STOP was sent for a pause of the engine */
+    bool given_away;    /* COMMIT may have been sent: not ours to run */
     bool powered_off;
     bool ending;
-    bool cancel_wanted;      /* the operator does not want to receive a machine any more */
+    bool cancel_wanted; /* the operator does not want to receive a machine any more */
     int exit_status;
     char *verdict;
-    unsigned reaping;        /* migrations being freed on threads of their own */
+    unsigned reaping; /* migrations being freed on threads of their own */
 
     struct gw_migrate_parameters parameters;
     struct gw_source *source;
     struct gw_destination *destination;
-    bool has_info;               /* there was a migration: `info` and `outgoing` are its */
+    bool has_info; /* there was a migration: `info` and `outgoing` are its */
     bool outgoing;
     struct gw_migrate_info info; /* as last published */
-    struct gw_migrate_info final; /* how the migration that is being freed ended; NONE: not known yet */
+    struct gw_migrate_info
+        final; /* how the migration that is being freed ended; NONE: not known yet */
     uint64_t announced_round;
-    char *uri;                   /* of the migration of `info` */
-    char *listen_uri;            /* where a destination listens, or NULL */
+    char *uri;        /* of the migration of `info` */
+    char *listen_uri; /* where a destination listens, or NULL */
     unsigned moved_out, moved_in;
 };
 
@@ -62,8 +63,8 @@ bool machine_info_final(enum gw_migrate_status status);
 /* Lets the board run if the operator wants that and nothing forbids it. */
 int machine_apply_run(struct machine *machine, struct gw_error *error);
 
-int machine_build_board(struct machine *machine, const struct board_config *config, bool defer_disks,
-                        struct gw_error *error);
+int machine_build_board(struct machine *machine, const struct board_config *config,
+                        bool defer_disks, struct gw_error *error);
 void machine_drop_board(struct machine *machine);
 
 /* Begins to free whatever migration there is; machine_reaped() follows for each. */
@@ -76,6 +77,7 @@ int machine_listen(struct machine *machine, const char *uri, struct gw_error *er
 /* Changes the record to `state` under its present epoch plus `epochs`. */
 int machine_record_owner(struct machine *machine, enum gw_owner_state state, unsigned epochs,
                          struct gw_error *error);
-struct gw_ownership machine_ownership(struct machine *machine); /* NOBODY, epoch 0, without a record */
+struct gw_ownership
+machine_ownership(struct machine *machine); /* NOBODY, epoch 0, without a record */
 
 #endif

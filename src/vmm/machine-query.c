@@ -73,10 +73,12 @@ void machine_publish_info(struct machine *machine, const struct gw_migrate_info 
         machine->given_away = true;
     announce_pause(machine, info);
     if (info->status != before && info->status != GW_MIGRATE_NONE)
-        machine_event(machine, "MIGRATION", json_pack("{s:s}", "status", status_name(info->status)));
+        machine_event(machine, "MIGRATION",
+                      json_pack("{s:s}", "status", status_name(info->status)));
     if (info->round > machine->announced_round && machine->outgoing) {
         machine->announced_round = info->round;
-        machine_event(machine, "MIGRATION_PASS", json_pack("{s:I}", "pass", (json_int_t)info->round));
+        machine_event(machine, "MIGRATION_PASS",
+                      json_pack("{s:I}", "pass", (json_int_t)info->round));
     }
     if (verdict(machine, info, text))
         log_line("machine '%s': %s", machine->options->name, text);
@@ -91,15 +93,15 @@ static json_t *ram_json(const struct gw_migrate_info *info)
 {
     json_int_t normal = (json_int_t)info->pages_normal;
 
-    return json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:I, s:i, s:I, s:i, s:i, s:i}", "transferred",
-        (json_int_t)info->ram_transferred, "remaining", (json_int_t)info->ram_remaining, "total",
-        (json_int_t)info->ram_total, "duplicate", (json_int_t)info->pages_zero, "normal", normal,
-        "normal-bytes", normal * GW_PAGE_BYTES, "dirty-pages-rate", (json_int_t)info->dirty_rate,
-        "mbps", (double)info->bandwidth * 8 / 1e6, "dirty-sync-count", (json_int_t)info->round,
-        "page-size", (int)GW_PAGE_BYTES, "pages-per-second",
-        (json_int_t)(info->bandwidth / GW_PAGE_BYTES), "multifd-bytes", 0, "postcopy-requests", 0,
-        "skipped", 0);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:I, s:i, s:I, s:i, s:i, s:i}",
+                     "transferred", (json_int_t)info->ram_transferred, "remaining",
+                     (json_int_t)info->ram_remaining, "total", (json_int_t)info->ram_total,
+                     "duplicate", (json_int_t)info->pages_zero, "normal", normal, "normal-bytes",
+                     normal * GW_PAGE_BYTES, "dirty-pages-rate", (json_int_t)info->dirty_rate,
+                     "mbps", (double)info->bandwidth * 8 / 1e6, "dirty-sync-count",
+                     (json_int_t)info->round, "page-size", (int)GW_PAGE_BYTES, "pages-per-second",
+                     (json_int_t)(info->bandwidth / GW_PAGE_BYTES), "multifd-bytes", 0,
+                     "postcopy-requests", 0, "skipped", 0);
 }
 
 static json_t *pause_json(const struct gw_migrate_info *info)
@@ -108,9 +110,11 @@ static json_t *pause_json(const struct gw_migrate_info *info)
         const char *name;
         uint64_t us;
     } parts[] = {
-        {"stop", info->pause.stop},   {"ram", info->pause.ram},       {"save", info->pause.save},
-        {"send", info->pause.send},   {"load", info->pause.load},     {"verify", info->pause.verify},
-        {"ready", info->pause.ready}, {"commit", info->pause.commit}, {"start", info->pause.start},
+        {"stop", info->pause.stop},   {"ram", info->pause.ram},
+        {"save", info->pause.save},   {"send", info->pause.send},
+        {"load", info->pause.load},   {"verify", info->pause.verify},
+        {"ready", info->pause.ready}, {"commit", info->pause.commit},
+        {"start", info->pause.start},
     };
     json_t *pause = json_object();
 
@@ -163,10 +167,11 @@ json_t *machine_query_migrate(struct machine *machine)
     if (!machine->has_info)
         return json_object();
     info = current_info(machine);
-    all = json_pack("{s:s, s:I, s:I, s:I, s:o, s:o}", "status", status_name(info.status),
-                    "total-time", (json_int_t)info.total_ms, "setup-time", (json_int_t)info.setup_ms,
-                    "expected-downtime", ms_rounded_up(info.predicted_pause_us), "ram",
-                    ram_json(&info), "x-godwit", godwit_json(machine, &info));
+    all =
+        json_pack("{s:s, s:I, s:I, s:I, s:o, s:o}", "status", status_name(info.status),
+                  "total-time", (json_int_t)info.total_ms, "setup-time", (json_int_t)info.setup_ms,
+                  "expected-downtime", ms_rounded_up(info.predicted_pause_us), "ram",
+                  ram_json(&info), "x-godwit", godwit_json(machine, &info));
     if (all && info.pause_us > 0)
         json_object_set_new(all, "downtime", json_integer(ms_rounded_up(info.pause_us)));
     if (all && info.status == GW_MIGRATE_FAILED)
@@ -238,9 +243,10 @@ static json_t *disks_json(const struct board_config *config)
     json_t *disks = json_array();
 
     for (unsigned i = 0; i < config->disk_count; i++)
-        json_array_append_new(
-            disks, json_pack("{s:o, s:b, s:o}", "path", json_text(config->disks[i].path), "read-only",
-                             config->disks[i].read_only, "serial", json_text(config->disks[i].serial)));
+        json_array_append_new(disks,
+                              json_pack("{s:o, s:b, s:o}", "path", json_text(config->disks[i].path),
+                                        "read-only", config->disks[i].read_only, "serial",
+                                        json_text(config->disks[i].serial)));
     return disks;
 }
 
@@ -250,7 +256,8 @@ static void add_board(struct machine *machine, json_t *all)
     const struct board_config *config =
         machine->options->incoming ? &machine->received : &machine->options->config;
 
-    json_object_set_new(all, "machine", json_string(config->machine ? config->machine : "riscv-virt-1"));
+    json_object_set_new(all, "machine",
+                        json_string(config->machine ? config->machine : "riscv-virt-1"));
     json_object_set_new(all, "memory-bytes", json_integer((json_int_t)config->memory_bytes));
     json_object_set_new(all, "cpus", json_integer(config->cpus));
     json_object_set_new(all, "clock",
@@ -276,9 +283,10 @@ json_t *machine_query(struct machine *machine)
     const struct vmm_options *options = machine->options;
     json_t *all = json_pack(
         "{s:s, s:i, s:s, s:s, s:I, s:{s:i, s:i}, s:o, s:o, s:o, s:o, s:{s:i, s:I, s:I}}", "name",
-        options->name, "pid", (int)getpid(), "version", GW_VERSION, "status", machine_status(machine),
-        "uptime-ms", (json_int_t)((host_monotonic_ns() - machine->born_ns) / 1000000), "migrations",
-        "out", machine->moved_out, "in", machine->moved_in, "incoming", json_text(machine->listen_uri),
+        options->name, "pid", (int)getpid(), "version", GW_VERSION, "status",
+        machine_status(machine), "uptime-ms",
+        (json_int_t)((host_monotonic_ns() - machine->born_ns) / 1000000), "migrations", "out",
+        machine->moved_out, "in", machine->moved_in, "incoming", json_text(machine->listen_uri),
         "ownership", ownership_json(machine), "run-dir", json_text(options->run_dir), "serial",
         json_text(options->serial), "console", "viewers", console_viewer_count(machine->console),
         "bytes", (json_int_t)console_total_bytes(machine->console), "sink-dropped",
@@ -298,8 +306,8 @@ static int check_stopped(struct machine *machine, const char *command, struct gw
     if (!machine->board || machine->arriving)
         return machine_fail(error, GW_CODE_STATE, -EAGAIN, "no machine has arrived here yet");
     if (board_running(machine->board) || (machine->engine_paused && machine->source))
-        return machine_fail(error, GW_CODE_STATE, -EBUSY, "%s needs a stopped machine: stop it first",
-                            command);
+        return machine_fail(error, GW_CODE_STATE, -EBUSY,
+                            "%s needs a stopped machine: stop it first", command);
     return 0;
 }
 
@@ -338,7 +346,8 @@ static int is_log(const struct dirent *entry)
 {
     size_t length = strlen(entry->d_name);
 
-    return length > 5 && entry->d_name[0] != '.' && strcmp(entry->d_name + length - 5, ".json") == 0;
+    return length > 5 && entry->d_name[0] != '.' &&
+           strcmp(entry->d_name + length - 5, ".json") == 0;
 }
 
 /* One entry of the list, NULL if the file has gone. */

@@ -254,7 +254,8 @@ void machine_migrate_cancel(struct machine *machine)
         machine->cancel_wanted = true;
         gw_destination_cancel(machine->destination);
     } else if (machine->arriving && !machine->ending) {
-        machine_end(machine, "host-qmp-quit", EXIT_STATUS_FAILED, "cancelled before a machine arrived");
+        machine_end(machine, "host-qmp-quit", EXIT_STATUS_FAILED,
+                    "cancelled before a machine arrived");
     }
 }
 
@@ -290,10 +291,12 @@ int machine_reclaim(struct machine *machine, bool fenced, struct gw_error *error
         return machine_fail(error, GW_CODE_INVALID, -EPERM,
                             "'fenced' must be true: say so only when the other host cannot run the "
                             "guest any more");
-    if (machine->info.status == GW_MIGRATE_COMPLETED || machine->final.status == GW_MIGRATE_COMPLETED)
-        return machine_fail(error, GW_CODE_STATE, -EPERM,
-                            "the other side has confirmed that it ran the guest: the memory here is out "
-                            "of date, so boot the guest from its disks instead");
+    if (machine->info.status == GW_MIGRATE_COMPLETED ||
+        machine->final.status == GW_MIGRATE_COMPLETED)
+        return machine_fail(
+            error, GW_CODE_STATE, -EPERM,
+            "the other side has confirmed that it ran the guest: the memory here is out "
+            "of date, so boot the guest from its disks instead");
     r = stop_asking(machine, error);
     if (r < 0)
         return r;
@@ -301,7 +304,8 @@ int machine_reclaim(struct machine *machine, bool fenced, struct gw_error *error
         return 0; /* the answer came meanwhile: refused there, so it runs here */
     record = machine_ownership(machine);
     if (record.state != GW_OWNER_RELEASED)
-        return machine_fail(error, GW_CODE_STATE, -EPERM, "the ownership record says %s, not released",
+        return machine_fail(error, GW_CODE_STATE, -EPERM,
+                            "the ownership record says %s, not released",
                             gw_owner_state_name(record.state));
     r = board_acquire_disks(machine->board, error);
     if (r == 0)

@@ -2,19 +2,21 @@
 /*
  * How the machine comes to run and to stand still.
  *
- * Two parties may stop it: the operator (stop, cont; `run_wanted`) and the migration engine, for a rehearsal
- * or for the switch (`engine_paused`). The board runs when the operator wants it, the engine does not hold
- * it, and the guest is ours (`arriving` and `given_away` false). Whoever changes one of these calls
- * machine_apply_run(). So an operator's stop in the middle of a rehearsal holds after it, and
- * a cont never runs a guest that the engine has stopped.
+ * Two parties may stop it: the operator (stop, cont; `run_wanted`) and the migration engine, for a
+ * rehearsal or for the switch (`engine_paused`). The board runs when the operator wants it, the
+ * engine does not hold it, and the guest is ours (`arriving` and `given_away` false). Whoever
+ * changes one of these calls machine_apply_run(). So an operator's stop in the middle of a
+ * rehearsal holds after it, and a cont never runs a guest that the engine has stopped.
  *
- * Threads: the engine calls its operations on its own threads; all that touch the machine run on the loop
- * thread by loop_calls_run(), while the engine's thread waits. The loop therefore never waits for the engine:
- * gw_source_free() and gw_destination_free() run on a detached thread (machine_reap_*), and the end of
- * a migration is published only after that, so that whoever hears of it can begin the next one.
+ * Threads: the engine calls its operations on its own threads; all that touch the machine run on
+ * the loop thread by loop_calls_run(), while the engine's thread waits. The loop therefore never
+ * waits for the engine: gw_source_free() and gw_destination_free() run on a detached thread
+ * (machine_reap_*), and the end of a migration is published only after that, so that whoever hears
+ * of it can begin the next one.
  *
- * The end: machine_end() stops the board and starts to free the migrations; when the last one has gone
- * (machine_reaped), the record and the last status are written and the owner of the loop is told.
+ * The end: machine_end() stops the board and starts to free the migrations; when the last one has
+ * gone (machine_reaped), the record and the last status are written and the owner of the loop is
+ * told.
  */
 #include "vmm/machine-internal.h"
 
@@ -94,14 +96,16 @@ static void board_happened(void *opaque, enum board_event event, bool success)
 
     switch (event) {
     case BOARD_EVENT_RESET:
-        machine_event(machine, "RESET", json_pack("{s:b, s:s}", "guest", 1, "reason", "guest-reset"));
+        machine_event(machine, "RESET",
+                      json_pack("{s:b, s:s}", "guest", 1, "reason", "guest-reset"));
         return;
     case BOARD_EVENT_SHUTDOWN:
         machine->powered_off = true;
         if (success)
             machine_end(machine, "guest-shutdown", EXIT_STATUS_DONE, "the guest powered off");
         else
-            machine_end(machine, "guest-panic", EXIT_STATUS_GUEST_FAILED, "the guest reported failure");
+            machine_end(machine, "guest-panic", EXIT_STATUS_GUEST_FAILED,
+                        "the guest reported failure");
         return;
     case BOARD_EVENT_PANIC:
         machine->powered_off = true;
@@ -129,8 +133,8 @@ static size_t serial_input(void *opaque, const uint8_t *bytes, size_t length)
     return board_serial_input(opaque, bytes, length);
 }
 
-int machine_build_board(struct machine *machine, const struct board_config *config, bool defer_disks,
-                        struct gw_error *error)
+int machine_build_board(struct machine *machine, const struct board_config *config,
+                        bool defer_disks, struct gw_error *error)
 {
     struct board_callbacks callbacks = {.opaque = machine,
                                         .event = board_happened,
@@ -293,11 +297,12 @@ static int check_ours(struct machine *machine, struct gw_error *error)
     if (!machine->given_away)
         return 0;
     record = machine_ownership(machine);
-    return machine_fail(error, GW_CODE_STATE, -EPERM,
-                        "machine '%s' was given away to %s (epoch %llu): it runs there or may; only if "
-                        "that host is known to be dead can it be reclaimed",
-                        machine->options->name, record.peer[0] ? record.peer : "its destination",
-                        (unsigned long long)record.epoch);
+    return machine_fail(
+        error, GW_CODE_STATE, -EPERM,
+        "machine '%s' was given away to %s (epoch %llu): it runs there or may; only if "
+        "that host is known to be dead can it be reclaimed",
+        machine->options->name, record.peer[0] ? record.peer : "its destination",
+        (unsigned long long)record.epoch);
 }
 
 int machine_stop(struct machine *machine, struct gw_error *error)
@@ -419,11 +424,10 @@ void machine_end(struct machine *machine, const char *reason, int exit_status, c
 
 static void write_last_status(struct machine *machine)
 {
-    json_t *status =
-        json_pack("{s:s, s:i, s:s, s:o, s:i, s:o}", "name", machine->options->name, "pid",
-                  (int)getpid(), "status", machine_status(machine), "verdict",
-                  json_string(machine->verdict ? machine->verdict : ""), "exit-status",
-                  machine->exit_status, "migration", machine_query_migrate(machine));
+    json_t *status = json_pack("{s:s, s:i, s:s, s:o, s:i, s:o}", "name", machine->options->name,
+                               "pid", (int)getpid(), "status", machine_status(machine), "verdict",
+                               json_string(machine->verdict ? machine->verdict : ""), "exit-status",
+                               machine->exit_status, "migration", machine_query_migrate(machine));
 
     if (status)
         rundir_write_json(machine->rundir, "status.json", status);

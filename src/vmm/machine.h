@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The machine of this process: its board, its consoles, and the migration that brings it or takes it
- * away. What the control interface offers, as functions; each fills `error` when it returns negative.
+ * The machine of this process: its board, its consoles, and the migration that brings it or takes
+ * it away. What the control interface offers, as functions; each fills `error` when it returns
+ * negative.
  *
  * Loop thread only.
  */
@@ -34,16 +35,19 @@ struct machine_callbacks {
     void (*ended)(void *opaque, int exit_status);
 };
 
-/* Builds the machine. Runs nothing and listens nowhere before machine_begin(). Options and rundir outlive it. */
+/* Builds the machine. Runs nothing and listens nowhere before machine_begin(). Options and rundir
+ * outlive it. */
 int machine_new(const struct vmm_options *options, const struct rundir *rundir, sd_event *loop,
                 const struct machine_callbacks *callbacks, struct machine **ret_machine,
                 struct gw_error *error);
-void machine_free(struct machine *machine); /* after `ended`, or when machine_begin() was not called or failed; NULL is fine */
+void machine_free(struct machine *machine); /* after `ended`, or when machine_begin() was not called
+                                               or failed; NULL is fine */
 
 /* Boots and, unless --paused, runs it; with --incoming, listens. */
 int machine_begin(struct machine *machine, struct gw_error *error);
 
-/* Ends the process's work in order: migrations are cancelled, the guest is stopped, `ended` follows. */
+/* Ends the process's work in order: migrations are cancelled, the guest is stopped, `ended`
+ * follows. */
 void machine_end(struct machine *machine, const char *reason, int exit_status, const char *verdict);
 
 const char *machine_status(const struct machine *machine); /* docs/control.md, query-status */
@@ -60,7 +64,8 @@ int machine_migrate(struct machine *machine, const char *uri, struct gw_error *e
 int machine_migrate_incoming(struct machine *machine, const char *uri, struct gw_error *error);
 void machine_migrate_cancel(struct machine *machine);
 int machine_reclaim(struct machine *machine, bool fenced, struct gw_error *error);
-int machine_set_parameters(struct machine *machine, const json_t *parameters, struct gw_error *error);
+int machine_set_parameters(struct machine *machine, const json_t *parameters,
+                           struct gw_error *error);
 
 /* New references. */
 json_t *machine_query_migrate(struct machine *machine);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * godwit-vmm: one process is one machine. Order of birth: options, directory and lock, log, machine, control and
- * console sockets, guest (or listening address), and only then the word on --ready-fd: whoever reads it
- * finds everything in place.
+ * godwit-vmm: one process is one machine. Order of birth: options, directory and lock, log,
+ * machine, control and console sockets, guest (or listening address), and only then the word on
+ * --ready-fd: whoever reads it finds everything in place.
  */
 #include <signal.h>
 #include <string.h>
@@ -42,9 +42,9 @@ static void tell_ready(struct process *process, json_t *word)
 static int tell_failure(struct process *process, const struct gw_error *error, int exit_status)
 {
     log_line("%s", error->message);
-    tell_ready(process, json_pack("{s:{s:s, s:s, s:o}}", "error", "layer", gw_layer_name(error->layer),
-                                  "code", gw_code_name(error->code), "sentence",
-                                  json_text(error->message)));
+    tell_ready(process,
+               json_pack("{s:{s:s, s:s, s:o}}", "error", "layer", gw_layer_name(error->layer),
+                         "code", gw_code_name(error->code), "sentence", json_text(error->message)));
     return exit_status;
 }
 

@@ -22,7 +22,8 @@ static const char help[] =
     "  --name NAME          name of the machine\n"
     "  --run-dir DIR        its files are in DIR/NAME; $XDG_RUNTIME_DIR/godwit, else /run/godwit\n"
     "  --kernel FILE        kernel Image\n"
-    "  --firmware FILE      ELF or raw image that starts in M-mode; OpenSBI where there is a kernel\n"
+    "  --firmware FILE      ELF or raw image that starts in M-mode; OpenSBI where there is a "
+    "kernel\n"
     "  --initrd FILE        initial RAM disk\n"
     "  --append TEXT        kernel command line\n"
     "  --memory SIZE        512M by default\n"
@@ -30,7 +31,8 @@ static const char help[] =
     "  --disk FILE[,readonly][,serial=TEXT]\n"
     "                       may be given several times; a comma in FILE is doubled\n"
     "  --serial WHERE       stdio, unix:PATH (somebody listens there) or file:PATH\n"
-    "  --incoming URI       receive a machine: tcp:HOST:PORT, unix:PATH, fd:N, exec:COMMAND, or defer\n"
+    "  --incoming URI       receive a machine: tcp:HOST:PORT, unix:PATH, fd:N, exec:COMMAND, or "
+    "defer\n"
     "  --clock host|instructions\n"
     "                       instructions: deterministic, with one CPU\n"
     "  --seed N             of the guest's random numbers with --clock instructions\n"
@@ -38,7 +40,8 @@ static const char help[] =
     "  --ready-fd N         write one line of JSON to descriptor N when set up or failed\n"
     "  --version, --help\n"
     "\n"
-    "Exit status: 0 the guest powered off, was given away, or was ended by request; 1 failed; 2 usage;\n"
+    "Exit status: 0 the guest powered off, was given away, or was ended by request; 1 failed; 2 "
+    "usage;\n"
     "3 the name is in use or may not run here; 4 the guest reported failure.\n";
 
 enum option_key {
@@ -82,8 +85,7 @@ static const struct option long_options[] = {
     {0},
 };
 
-#define invalid(...)                                                                               \
-    gw_error_set(error, GW_LAYER_VMM, GW_CODE_INVALID, -EINVAL, __VA_ARGS__)
+#define invalid(...) gw_error_set(error, GW_LAYER_VMM, GW_CODE_INVALID, -EINVAL, __VA_ARGS__)
 
 static int set_text(char **field, const char *value)
 {
@@ -256,9 +258,11 @@ static int check(const struct vmm_options *options, struct gw_error *error)
         return invalid("--name is missing");
     if (rundir_check_name(options->name, error) < 0)
         return -EINVAL;
-    if (options->incoming && (config->kernel || config->firmware || config->initrd || config->append))
-        return invalid("--incoming receives a whole machine: leave out --kernel, --firmware, --initrd "
-                       "and --append");
+    if (options->incoming &&
+        (config->kernel || config->firmware || config->initrd || config->append))
+        return invalid(
+            "--incoming receives a whole machine: leave out --kernel, --firmware, --initrd "
+            "and --append");
     if (!options->incoming && !config->kernel && !config->firmware)
         return invalid("--kernel or --firmware is missing (or --incoming, to receive a machine)");
     if (!config->kernel && (config->initrd || config->append))

@@ -18,7 +18,8 @@ struct vmm_options {
     int ready_fd; /* -1: none */
 };
 
-/* Fills `ret_options` in any case; on OPTIONS_WRONG `error` holds the sentence. Prints help and version. */
+/* Fills `ret_options` in any case; on OPTIONS_WRONG `error` holds the sentence. Prints help and
+ * version. */
 enum options_result options_parse(int argc, char **argv, struct vmm_options *ret_options,
                                   struct gw_error *error);
 void options_fini(struct vmm_options *options);

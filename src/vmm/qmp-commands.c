@@ -79,9 +79,9 @@ static int resolve_uri(struct qmp_call *call, char *uri, size_t bytes, int *ret_
         return 0;
     fd = qmp_session_take_fd(call->session, given + 3);
     if (fd < 0)
-        return gw_error_set(error, GW_LAYER_VMM, GW_CODE_NOT_FOUND, fd,
-                            "File descriptor named '%.64s' not found (getfd on this connection first)",
-                            given + 3);
+        return gw_error_set(
+            error, GW_LAYER_VMM, GW_CODE_NOT_FOUND, fd,
+            "File descriptor named '%.64s' not found (getfd on this connection first)", given + 3);
     snprintf(uri, bytes, "fd:%d", fd);
     *ret_fd = fd;
     return 0;

@@ -41,8 +41,8 @@ static bool has_type(const json_t *value, enum qmp_type type)
 
 static int invalid(struct gw_error *error, const char *before, const char *name, const char *after)
 {
-    return gw_error_set(error, GW_LAYER_VMM, GW_CODE_INVALID, -EINVAL, "%s '%.64s' %s", before, name,
-                        after);
+    return gw_error_set(error, GW_LAYER_VMM, GW_CODE_INVALID, -EINVAL, "%s '%.64s' %s", before,
+                        name, after);
 }
 
 static bool is_described(const struct qmp_argument *described, const char *name)
@@ -59,9 +59,10 @@ static int check_arguments(const struct qmp_argument *described, const json_t *a
     const char *name;
     json_t *value;
 
-    json_object_foreach ((json_t *)arguments, name, value)
-        if (!is_described(described, name))
-            return invalid(error, "Parameter", name, "is unexpected");
+    json_object_foreach((json_t *)arguments, name,
+                        value) if (!is_described(described, name)) return invalid(error,
+                                                                                  "Parameter", name,
+                                                                                  "is unexpected");
     for (; described->name; described++) {
         value = json_object_get(arguments, described->name);
         if (!value && !described->optional)
@@ -101,7 +102,8 @@ static json_t *parse_request(const char *text, size_t length, struct gw_error *e
     json_t *request = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &at);
 
     if (!request) {
-        /* jansson quotes the offending bytes, which need not be UTF-8: only the position is told. */
+        /* jansson quotes the offending bytes, which need not be UTF-8: only the position is told.
+         */
         gw_error_set(error, GW_LAYER_VMM, GW_CODE_INVALID, -EINVAL,
                      "JSON parse error at byte %d of the request", at.position);
         return NULL;
@@ -130,7 +132,8 @@ static int check_members(const json_t *request, struct gw_error *error)
     const char *name;
     json_t *value;
 
-    json_object_foreach ((json_t *)request, name, value) {
+    json_object_foreach((json_t *)request, name, value)
+    {
         size_t i;
 
         for (i = 0; i < ARRAY_COUNT(request_members); i++)
@@ -188,9 +191,8 @@ static json_t *run(const struct qmp_dispatch *dispatch, struct qmp_session *sess
 json_t *qmp_dispatch(const struct qmp_dispatch *dispatch, struct qmp_session *session,
                      const char *text, size_t length)
 {
-    struct gw_error error = {.layer = GW_LAYER_VMM,
-                             .code = GW_CODE_NO_RESOURCE,
-                             .message = "out of memory"};
+    struct gw_error error = {
+        .layer = GW_LAYER_VMM, .code = GW_CODE_NO_RESOURCE, .message = "out of memory"};
     const char *class = generic;
     json_t *request = parse_request(text, length, &error);
     json_t *id, *result, *reply;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * From one request to one reply (docs/control.md): parse, look the command up, check its arguments
- * against the table, run it. No I/O and no knowledge of machines, so that tests and the fuzzer drive it.
+ * against the table, run it. No I/O and no knowledge of machines, so that tests and the fuzzer
+ * drive it.
  */
 #ifndef VMM_QMP_DISPATCH_H
 #define VMM_QMP_DISPATCH_H

@@ -4,12 +4,13 @@
  *
  *   socket -> input (one read) -> json_stream -> qmp_dispatch -> output queue -> socket
  *
- * A client is read only while its input is used up and its output queue is below the high-water mark; so
- * replies cannot pile up, and only events can fill the queue of a client that does not read, which then
- * loses its connection. `more` is a deferred source that serves the rest of an input after a turn.
+ * A client is read only while its input is used up and its output queue is below the high-water
+ * mark; so replies cannot pile up, and only events can fill the queue of a client that does not
+ * read, which then loses its connection. `more` is a deferred source that serves the rest of an
+ * input after a turn.
  *
- * A connection may break while its own request runs (an event that the request causes fills its queue).
- * So breaking only marks the client; the server's reaper frees it when nobody is using it.
+ * A connection may break while its own request runs (an event that the request causes fills its
+ * queue). So breaking only marks the client; the server's reaper frees it when nobody is using it.
  */
 #include "vmm/qmp-server.h"
 
@@ -104,8 +105,8 @@ static void client_watch(struct qmp_client *client)
         client_break(client);
         return;
     }
-    sd_event_source_set_io_events(client->io, (read ? EPOLLIN : 0U) |
-                                                  (client->output.length ? EPOLLOUT : 0U));
+    sd_event_source_set_io_events(client->io,
+                                  (read ? EPOLLIN : 0U) | (client->output.length ? EPOLLOUT : 0U));
     sd_event_source_set_enabled(client->more, serve ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
 }
 
@@ -178,9 +179,9 @@ static void client_serve(struct qmp_client *client)
 
         client->input_begin += consumed;
         if (result == JSON_STREAM_VALUE)
-            client_send(client, qmp_dispatch(dispatch, &client->session,
-                                             (char *)client->stream.value.data,
-                                             client->stream.value.length));
+            client_send(client,
+                        qmp_dispatch(dispatch, &client->session, (char *)client->stream.value.data,
+                                     client->stream.value.length));
         else if (result != JSON_STREAM_MORE)
             refuse_oversize(client, result);
     }

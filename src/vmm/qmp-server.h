@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * QMP over stream sockets: several clients at once, each with bounded memory, none of which can make
- * anybody wait (docs/control.md, Limits). Loop thread only.
+ * QMP over stream sockets: several clients at once, each with bounded memory, none of which can
+ * make anybody wait (docs/control.md, Limits). Loop thread only.
  */
 #ifndef VMM_QMP_SERVER_H
 #define VMM_QMP_SERVER_H
@@ -11,9 +11,10 @@
 #include "vmm/qmp-dispatch.h"
 
 #define QMP_MAX_CLIENTS 32
-#define QMP_MAX_QUEUE_BYTES ((size_t)4 << 20)  /* a client that leaves more unread is disconnected */
+#define QMP_MAX_QUEUE_BYTES ((size_t)4 << 20) /* a client that leaves more unread is disconnected  \
+                                               */
 #define QMP_HIGH_WATER_BYTES ((size_t)256 << 10) /* its requests wait while this much is unread */
-#define QMP_TURN_REQUESTS 32                   /* served before others have their turn */
+#define QMP_TURN_REQUESTS 32                     /* served before others have their turn */
 
 struct qmp_server;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The descriptors that a client has passed: kept by name until used, closed or the client is gone. */
+/* The descriptors that a client has passed: kept by name until used, closed or the client is gone.
+ */
 #include "vmm/qmp-dispatch.h"
 
 #include <string.h>

@@ -39,10 +39,11 @@ int rundir_check_name(const char *name, struct gw_error *error)
     if (length >= 1 && length <= RUNDIR_NAME_MAX && strspn(name, allowed) == length &&
         name[0] != '.' && name[0] != '-')
         return 0;
-    return gw_error_set(error, GW_LAYER_VMM, GW_CODE_INVALID, -EINVAL,
-                        "'%.80s' is no machine name: use 1 to %d of letters, digits, '.', '_' and '-', "
-                        "not beginning with '.' or '-'",
-                        name, RUNDIR_NAME_MAX);
+    return gw_error_set(
+        error, GW_LAYER_VMM, GW_CODE_INVALID, -EINVAL,
+        "'%.80s' is no machine name: use 1 to %d of letters, digits, '.', '_' and '-', "
+        "not beginning with '.' or '-'",
+        name, RUNDIR_NAME_MAX);
 }
 
 char *rundir_path(const struct rundir *rundir, const char *file)
@@ -82,9 +83,10 @@ static int check_directory(const char *path, struct gw_error *error)
     if (!S_ISDIR(status.st_mode))
         return fail_at(error, "use the directory", path, ENOTDIR);
     if (status.st_uid != geteuid())
-        return gw_error_set(error, GW_LAYER_VMM, GW_CODE_DENIED, -EPERM,
-                            "the directory '%s' belongs to user %u: choose another name or --run-dir",
-                            path, status.st_uid);
+        return gw_error_set(
+            error, GW_LAYER_VMM, GW_CODE_DENIED, -EPERM,
+            "the directory '%s' belongs to user %u: choose another name or --run-dir", path,
+            status.st_uid);
     if ((status.st_mode & 077) && chmod(path, 0700) < 0)
         return fail_at(error, "protect the directory", path, errno);
     return 0;
@@ -109,10 +111,11 @@ static int take_lock(struct rundir *rundir, struct gw_error *error)
     pid_file = fopen(pid_path, "re");
     if (!pid_file || fscanf(pid_file, "%ld", &pid) != 1)
         pid = 0;
-    return gw_error_set(error, GW_LAYER_VMM, GW_CODE_BUSY, -EBUSY,
-                        "a machine named '%s' is there already (process %ld, directory '%s'): choose "
-                        "another name, or stop it",
-                        rundir->name, pid, rundir->path);
+    return gw_error_set(
+        error, GW_LAYER_VMM, GW_CODE_BUSY, -EBUSY,
+        "a machine named '%s' is there already (process %ld, directory '%s'): choose "
+        "another name, or stop it",
+        rundir->name, pid, rundir->path);
 }
 
 static const char *const living_files[] = {"control", "console", "pid"};
@@ -158,7 +161,8 @@ static void release(struct rundir *rundir)
     *rundir = (struct rundir){.lock_fd = -1};
 }
 
-int rundir_open(const char *base, const char *name, struct rundir *ret_rundir, struct gw_error *error)
+int rundir_open(const char *base, const char *name, struct rundir *ret_rundir,
+                struct gw_error *error)
 {
     struct rundir rundir = {.lock_fd = -1};
     int r = rundir_check_name(name, error);
@@ -215,11 +219,12 @@ int rundir_check_record(const char *name, const char *path, const struct gw_owne
     case GW_OWNER_RELEASED:
         if (receive)
             return 0;
-        return gw_error_set(error, GW_LAYER_VMM, GW_CODE_STATE, -EPERM,
-                            "machine '%s' was given away to %s (epoch %llu) and may run there: receive it "
-                            "back, or remove '%s' once you know that it runs nowhere",
-                            name, found->peer[0] ? found->peer : "another process",
-                            (unsigned long long)found->epoch, path);
+        return gw_error_set(
+            error, GW_LAYER_VMM, GW_CODE_STATE, -EPERM,
+            "machine '%s' was given away to %s (epoch %llu) and may run there: receive it "
+            "back, or remove '%s' once you know that it runs nowhere",
+            name, found->peer[0] ? found->peer : "another process",
+            (unsigned long long)found->epoch, path);
     }
     return gw_error_set(error, GW_LAYER_VMM, GW_CODE_CORRUPT, -EBADMSG,
                         "the ownership record '%s' holds no state that is known", path);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The machine's directory RUNDIR/NAME: one process at a time, and what stays behind (docs/control.md). */
+/* The machine's directory RUNDIR/NAME: one process at a time, and what stays behind
+ * (docs/control.md). */
 #ifndef VMM_RUNDIR_H
 #define VMM_RUNDIR_H
 
@@ -23,10 +24,12 @@ char *rundir_default_base(void);
 int rundir_check_name(const char *name, struct gw_error *error);
 
 /*
- * Makes base and machine directory where they are missing, takes the lock, writes the pid, and removes
- * what a killed process left: sockets, last status. -EBUSY with the pid when another process has the name.
+ * Makes base and machine directory where they are missing, takes the lock, writes the pid, and
+ * removes what a killed process left: sockets, last status. -EBUSY with the pid when another
+ * process has the name.
  */
-int rundir_open(const char *base, const char *name, struct rundir *ret_rundir, struct gw_error *error);
+int rundir_open(const char *base, const char *name, struct rundir *ret_rundir,
+                struct gw_error *error);
 /* Removes sockets and pid file, and unlocks. Fine on a zeroed struct whose lock_fd is -1. */
 void rundir_close(struct rundir *rundir);
 
@@ -37,8 +40,8 @@ char *rundir_path(const struct rundir *rundir, const char *file);
 void rundir_write_json(const struct rundir *rundir, const char *file, const json_t *document);
 
 /*
- * Whether a machine whose record is `found` may be run here afresh (`receive` false) or received here. The
- * sentence names `path`, the record's file.
+ * Whether a machine whose record is `found` may be run here afresh (`receive` false) or received
+ * here. The sentence names `path`, the record's file.
  */
 int rundir_check_record(const char *name, const char *path, const struct gw_ownership *found,
                         bool receive, struct gw_error *error);

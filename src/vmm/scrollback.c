@@ -58,8 +58,8 @@ int scrollback_loaded(struct scrollback *scrollback, struct gw_error *error)
 {
     if (scrollback->count > scrollback->total)
         return gw_error_set(error, GW_LAYER_VMM, GW_CODE_CORRUPT, -EINVAL,
-                            "the console holds %u bytes of %llu that were written", scrollback->count,
-                            (unsigned long long)scrollback->total);
+                            "the console holds %u bytes of %llu that were written",
+                            scrollback->count, (unsigned long long)scrollback->total);
     scrollback->oldest = scrollback->total - scrollback->count;
     return 0;
 }

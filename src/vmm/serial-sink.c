@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading and writing use two descriptors, so that each has its own event source. Standard output is
- * shared with other processes and must not be made non-blocking: instead each readiness is answered with
- * one write that is small enough not to block (a pipe that is writable takes PIPE_BUF bytes, a terminal
- * 256). A regular file is always ready and unknown to epoll: it is written at once.
+ * Reading and writing use two descriptors, so that each has its own event source. Standard output
+ * is shared with other processes and must not be made non-blocking: instead each readiness is
+ * answered with one write that is small enough not to block (a pipe that is writable takes PIPE_BUF
+ * bytes, a terminal 256). A regular file is always ready and unknown to epoll: it is written at
+ * once.
  */
 #include "vmm/serial-sink.h"
 
@@ -77,7 +78,8 @@ static bool sink_write_piece(struct serial_sink *sink)
 
 static void sink_pump(struct serial_sink *sink)
 {
-    while (sink->out_direct && sink->out_fd >= 0 && sink->queue.length > 0 && sink_write_piece(sink))
+    while (sink->out_direct && sink->out_fd >= 0 && sink->queue.length > 0 &&
+           sink_write_piece(sink))
         continue;
     if (sink->out)
         sd_event_source_set_enabled(sink->out, sink->queue.length ? SD_EVENT_ON : SD_EVENT_OFF);
@@ -220,8 +222,9 @@ static int open_sink(struct serial_sink *sink, const char *where, struct gw_erro
                         "--serial '%s' is not stdio, unix:PATH or file:PATH", where);
 }
 
-int serial_sink_new(sd_event *loop, const char *where, const struct serial_sink_callbacks *callbacks,
-                    struct serial_sink **ret_sink, struct gw_error *error)
+int serial_sink_new(sd_event *loop, const char *where,
+                    const struct serial_sink_callbacks *callbacks, struct serial_sink **ret_sink,
+                    struct gw_error *error)
 {
     struct serial_sink *sink = calloc(1, sizeof *sink);
     int r;

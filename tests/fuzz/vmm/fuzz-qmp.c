@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A client's bytes through the stream cutter and the dispatcher, onto commands of every argument type. */
+/* A client's bytes through the stream cutter and the dispatcher, onto commands of every argument
+ * type. */
 #include <assert.h>
 #include <errno.h>
 #include <stdint.h>
@@ -57,8 +58,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         data += consumed;
         size -= consumed;
         if (result == JSON_STREAM_VALUE) {
-            json_t *reply = qmp_dispatch(&dispatch, &session, (char *)stream.value.data,
-                                         stream.value.length);
+            json_t *reply =
+                qmp_dispatch(&dispatch, &session, (char *)stream.value.data, stream.value.length);
             char *text = json_dumps(reply, 0);
 
             assert(text); /* every reply can be written */

@@ -202,7 +202,8 @@ static void ring_keeps_the_last_bytes(void **state)
 
     for (size_t i = 0; i < 3 * SCROLLBACK_BYTES; i++)
         all[i] = (uint8_t)(i * 31 >> 3);
-    for (size_t at = 0, piece = 1; at < 3 * SCROLLBACK_BYTES; at += piece, piece = piece * 5 % 9973) {
+    for (size_t at = 0, piece = 1; at < 3 * SCROLLBACK_BYTES;
+         at += piece, piece = piece * 5 % 9973) {
         if (piece > 3 * SCROLLBACK_BYTES - at)
             piece = 3 * SCROLLBACK_BYTES - at;
         scrollback_append(ring, all + at, piece);

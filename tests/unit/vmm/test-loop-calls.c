@@ -98,8 +98,8 @@ static void detached_work_may_need_the_loop(void **state)
 {
     struct fixture *fixture = *state;
 
-    assert_int_equal(
-        loop_calls_detach(fixture->calls, slow_work, fixture, slow_work_done, fixture), 0);
+    assert_int_equal(loop_calls_detach(fixture->calls, slow_work, fixture, slow_work_done, fixture),
+                     0);
     while (!fixture->detached_done)
         assert_true(sd_event_run(fixture->loop, 5000000) > 0);
     assert_int_equal(fixture->ran, 1000);

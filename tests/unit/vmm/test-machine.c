@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The whole glue with a real board that runs a three-instruction program (an endless loop, or a write to
- * the test device), driven through the command table as a client would.
+ * The whole glue with a real board that runs a three-instruction program (an endless loop, or a
+ * write to the test device), driven through the command table as a client would.
  */
 #include <errno.h>
 #include <ftw.h>
@@ -79,15 +79,14 @@ static struct fixture *set_up(const uint32_t *program, size_t words, bool paused
     assert_non_null(mkdtemp(fixture->base));
     snprintf(fixture->firmware, sizeof fixture->firmware, "%s/firmware", fixture->base);
     write_firmware(fixture, program, words);
-    fixture->options = (struct vmm_options){
-        .name = strdup("vm"),
-        .run_dir = strdup(fixture->base),
-        .paused = paused,
-        .ready_fd = -1,
-        .config = {.memory_bytes = 16 << 20,
-                   .cpus = 1,
-                   .clock = clock,
-                   .firmware = strdup(fixture->firmware)}};
+    fixture->options = (struct vmm_options){.name = strdup("vm"),
+                                            .run_dir = strdup(fixture->base),
+                                            .paused = paused,
+                                            .ready_fd = -1,
+                                            .config = {.memory_bytes = 16 << 20,
+                                                       .cpus = 1,
+                                                       .clock = clock,
+                                                       .firmware = strdup(fixture->firmware)}};
     fixture->exit_status = -1;
     qmp_session_init(&fixture->session);
     fixture->session.negotiated = true;
@@ -251,8 +250,7 @@ static void bad_parameter_changes_nothing(void **state)
     struct fixture *fixture = SET_UP(endless_program, true, GW_CLOCK_HOST);
 
     assert_reply(fixture, "migrate-set-parameters", "{\"max-bandwidth\":5000000}", NOTHING);
-    assert_in_reply(fixture, "migrate-set-parameters",
-                    "{\"max-bandwidth\":7,\"downtime-limit\":0}",
+    assert_in_reply(fixture, "migrate-set-parameters", "{\"max-bandwidth\":7,\"downtime-limit\":0}",
                     "Parameter 'downtime-limit' must be 1 to 2000000");
     assert_in_reply(fixture, "query-migrate-parameters", "{}", "\"max-bandwidth\":5000000,");
     tear_down(fixture);
@@ -276,7 +274,8 @@ static void what_makes_no_sense_now_is_refused(void **state)
 static void record_of_a_killed_process_is_taken_over(void **state)
 {
     struct fixture *fixture = SET_UP(endless_program, true, GW_CLOCK_HOST);
-    struct machine_callbacks callbacks = {.opaque = fixture, .event = note_event, .ended = note_end};
+    struct machine_callbacks callbacks = {
+        .opaque = fixture, .event = note_event, .ended = note_end};
     struct gw_error error;
     struct machine *second;
     char *owner = rundir_path(&fixture->rundir, "owner.json");

@@ -79,14 +79,16 @@ static void comma_in_a_file_name_is_doubled(void **state)
 
 static void disks_are_limited(void **state)
 {
-    assert_wrong("--name a --kernel k --disk 1 --disk 2 --disk 3 --disk 4 --disk 5 --disk 6 --disk 7",
-                 "--disk: a machine has at most 6 disks");
+    assert_wrong(
+        "--name a --kernel k --disk 1 --disk 2 --disk 3 --disk 4 --disk 5 --disk 6 --disk 7",
+        "--disk: a machine has at most 6 disks");
 }
 
 static void mistakes_are_named(void **state)
 {
     assert_wrong("--kernel k", "--name is missing");
-    assert_wrong("--name a", "--kernel or --firmware is missing (or --incoming, to receive a machine)");
+    assert_wrong("--name a",
+                 "--kernel or --firmware is missing (or --incoming, to receive a machine)");
     assert_wrong("--name a --kernel k --memory 5x",
                  "--memory '5x' is not a size such as 512M or 2G, a multiple of 4K");
     assert_wrong("--name a --kernel k --cpus 0", "--cpus must be at least 1");
@@ -100,9 +102,10 @@ static void mistakes_are_named(void **state)
     assert_wrong("--name a --kernel k extra", "'extra' belongs to no option");
     assert_wrong("--name a --kernel k --frobnicate", "--frobnicate is not an option (see --help)");
     assert_wrong("--name a --kernel", "--kernel needs a value");
-    assert_wrong("--name a --incoming tcp::1 --kernel k",
-                 "--incoming receives a whole machine: leave out --kernel, --firmware, --initrd and "
-                 "--append");
+    assert_wrong(
+        "--name a --incoming tcp::1 --kernel k",
+        "--incoming receives a whole machine: leave out --kernel, --firmware, --initrd and "
+        "--append");
 }
 
 static void bad_name_is_refused(void **state)

@@ -65,8 +65,8 @@ static void assert_reply(const char *request, const char *expected)
 }
 
 #define ERROR(class, desc, code)                                                                   \
-    "{\"error\":{\"class\":\"" class "\",\"desc\":\"" desc                                         \
-    "\",\"x-godwit\":{\"code\":\"" code "\",\"layer\":\"vmm\"}}}"
+    "{\"error\":{\"class\":\"" class "\",\"desc\":\"" desc "\",\"x-godwit\":{\"code\":\"" code     \
+                                     "\",\"layer\":\"vmm\"}}}"
 #define INVALID(desc) ERROR("GenericError", desc, "invalid")
 
 static void arguments_and_id_come_back(void **state)
@@ -111,9 +111,10 @@ static void negative_and_fractional_numbers_are_refused(void **state)
 
 static void unknown_command_has_its_own_class(void **state)
 {
-    assert_reply("{\"execute\":\"nope\",\"id\":1}",
-                 "{\"error\":{\"class\":\"CommandNotFound\",\"desc\":\"The command nope has not been "
-                 "found\",\"x-godwit\":{\"code\":\"not-found\",\"layer\":\"vmm\"}},\"id\":1}");
+    assert_reply(
+        "{\"execute\":\"nope\",\"id\":1}",
+        "{\"error\":{\"class\":\"CommandNotFound\",\"desc\":\"The command nope has not been "
+        "found\",\"x-godwit\":{\"code\":\"not-found\",\"layer\":\"vmm\"}},\"id\":1}");
 }
 
 static void malformed_requests_get_an_error(void **state)
@@ -158,7 +159,8 @@ static void nothing_runs_before_negotiation(void **state)
     text = ask_in(&session, "{\"execute\":\"query-version\"}");
     assert_non_null(strstr(text, "CommandNotFound"));
     free(text);
-    text = ask_in(&session, "{\"execute\":\"qmp_capabilities\",\"arguments\":{\"enable\":[\"oob\"]}}");
+    text =
+        ask_in(&session, "{\"execute\":\"qmp_capabilities\",\"arguments\":{\"enable\":[\"oob\"]}}");
     assert_non_null(strstr(text, "no capability is offered"));
     free(text);
     text = ask_in(&session, "{\"execute\":\"qmp_capabilities\"}");
@@ -180,8 +182,9 @@ static void query_commands_describes_arguments(void **state)
     qmp_session_init(&session);
     session.negotiated = true;
     text = ask_in(&session, "{\"execute\":\"query-commands\"}");
-    assert_non_null(strstr(text, "{\"arguments\":[{\"name\":\"text\",\"optional\":false,\"type\":"
-                                 "\"str\"},{\"name\":\"number\",\"optional\":true,\"type\":\"int\"}"));
+    assert_non_null(strstr(text,
+                           "{\"arguments\":[{\"name\":\"text\",\"optional\":false,\"type\":"
+                           "\"str\"},{\"name\":\"number\",\"optional\":true,\"type\":\"int\"}"));
     free(text);
 }
 

@@ -325,10 +325,8 @@ static void descriptor_comes_with_its_request(void **state)
                             .cmsg_level = SOL_SOCKET,
                             .cmsg_type = SCM_RIGHTS}};
     struct iovec io = {request, sizeof request - 1};
-    struct msghdr message = {.msg_iov = &io,
-                             .msg_iovlen = 1,
-                             .msg_control = &control,
-                             .msg_controllen = sizeof control};
+    struct msghdr message = {
+        .msg_iov = &io, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
     int passed = 0;
 
     memcpy(CMSG_DATA(&control.header), &passed, sizeof passed);

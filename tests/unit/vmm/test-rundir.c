@@ -54,8 +54,10 @@ static void touch(const char *relative)
 static void names_are_checked(void **state)
 {
     static const char *const good[] = {"a", "vm-1", "A_b.c"};
-    static const char *const bad[] = {"", ".", "..", ".a", "-a", "a/b", "a b", "\xc3\xa9",
-                                      "0123456789012345678901234567890123456789012345678901234567890123x"};
+    static const char *const bad[] = {
+        "",    ".",        "..",
+        ".a",  "-a",       "a/b",
+        "a b", "\xc3\xa9", "0123456789012345678901234567890123456789012345678901234567890123x"};
 
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         assert_int_equal(rundir_check_name(good[i], NULL), 0);
@@ -150,7 +152,8 @@ static void only_a_released_machine_may_not_be_run_again(void **state)
     struct gw_error error;
 
     for (int owner = GW_OWNER_OWNER; owner <= GW_OWNER_NOBODY; owner++) {
-        struct gw_ownership record = {.state = (enum gw_owner_state)owner, .epoch = 4, .peer = "tcp:b:1"};
+        struct gw_ownership record = {
+            .state = (enum gw_owner_state)owner, .epoch = 4, .peer = "tcp:b:1"};
 
         assert_int_equal(rundir_check_record("vm", "/r/owner.json", &record, true, NULL), 0);
         assert_int_equal(rundir_check_record("vm", "/r/owner.json", &record, false, &error) < 0,
