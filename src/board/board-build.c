@@ -19,7 +19,8 @@ static int refuse_resource(const char *what, int error_number, struct gw_error *
 
 /* ---- Memory and boot region ---- */
 
-/* The guest's first entropy: of the host, or with the instruction clock of the configured seed (splitmix64). */
+/* The guest's first entropy: of the host, or with the instruction clock of the configured seed
+ * (splitmix64). */
 static int fill_seed(const struct board_config *config, uint8_t seed[DEVICE_TREE_SEED_BYTES])
 {
     if (config->clock == GW_CLOCK_HOST)
@@ -124,10 +125,10 @@ static int open_disk(struct board *board, unsigned index, bool defer, struct gw_
 {
     struct board_disk *disk = &board->config.disks[index];
     if (!disk->path)
-        return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, -EINVAL,
-                            "the machine has %u disk%s and no file is given for disk %u; use --disk",
-                            board->config.disk_count, board->config.disk_count == 1 ? "" : "s",
-                            index + 1);
+        return gw_error_set(
+            error, GW_LAYER_BOARD, GW_CODE_INVALID, -EINVAL,
+            "the machine has %u disk%s and no file is given for disk %u; use --disk",
+            board->config.disk_count, board->config.disk_count == 1 ? "" : "s", index + 1);
     struct block_file_config file = {
         .path = disk->path,
         .read_only = disk->read_only,

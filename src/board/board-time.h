@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The part of a board's state that is no device's: its clock, and which harts wait for an interrupt. */
+/* The part of a board's state that is no device's: its clock, and which harts wait for an
+ * interrupt. */
 #ifndef BOARD_BOARD_TIME_H
 #define BOARD_BOARD_TIME_H
 

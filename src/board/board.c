@@ -2,25 +2,28 @@
 /*
  * A board's life: start, stop, reset, save, load. Building it is in board-build.c.
  *
- * Threads: the loop's; one per hart (hart-thread.c); one for timers with a host clock (timer-thread.c);
- * and any others that stop, save, load or watch (the migration engine's).
+ * Threads: the loop's; one per hart (hart-thread.c); one for timers with a host clock
+ * (timer-thread.c); and any others that stop, save, load or watch (the migration engine's).
  *
  * Locks, in the order in which they are taken:
  *
- *   control lock   start, stop, reset, watch, save, load: one at a time. May be held for long, by any thread but
- *                  a hart's. No callback of the board's owner is called with it held, except serial_room.
- *   I/O lock       all device state, the clock and its timers. Held shortly, by all threads.
- *   run lock, a hart's sleep lock   innermost: nothing else is taken with them.
+ *   control lock  start, stop, reset, watch, save, load: one at a time
+ *   I/O lock      all device state, the clock and its timers
+ *   run lock, a hart's sleep lock: innermost, nothing else is taken with them
  *
- * Why stopping cannot deadlock: the stopper holds the control lock only while it waits for the harts to
- * park. A hart parks as soon as it gets the I/O lock that it may wait for, and whoever has that lock (timers, the
- * loop's completions) waits for nobody. Work that a hart gives to the loop (power off, reset, a target that was
- * reached) is a note in an eventfd; the hart parks without waiting for it. Draining then happens on the
- * stopper's own thread: with the I/O lock it reaps completions from the disks itself, so it works whether the
- * loop is busy, or is the stopper.
+ * The control lock may be held for long, by any thread but a hart's; no callback of the board's
+ * owner is called with it held, except serial_room. The I/O lock is held shortly, by all threads.
  *
- * A power-off or reset that the guest has asked for is device state (the test device's request). If the machine is
- * stopped before the loop has acted on it, it stays there, may travel, and is acted on at the next start.
+ * Why stopping cannot deadlock: the stopper holds the control lock only while it waits for the
+ * harts to park. A hart parks as soon as it gets the I/O lock that it may wait for, and whoever has
+ * that lock (timers, the loop's completions) waits for nobody. Work that a hart gives to the loop
+ * (power off, reset, a target that was reached) is a note in an eventfd; the hart parks without
+ * waiting for it. Draining then happens on the stopper's own thread: with the I/O lock it reaps
+ * completions from the disks itself, so it works whether the loop is busy, or is the stopper.
+ *
+ * A power-off or reset that the guest has asked for is device state (the test device's request). If
+ * the machine is stopped before the loop has acted on it, it stays there, may travel, and is acted
+ * on at the next start.
  */
 #include <errno.h>
 #include <string.h>
@@ -189,18 +192,18 @@ int board_power_button(struct board *board, struct gw_error *error)
     pthread_mutex_unlock(&board->io_lock);
     if (pressed)
         return 0;
-    return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_STATE, -ENOTCONN,
-                        "the guest does not listen to its power button: it is still starting, or it has "
-                        "no driver for it (virtio_input); try again later, power it off from inside, or "
-                        "end the machine without asking it");
+    return gw_error_set(
+        error, GW_LAYER_BOARD, GW_CODE_STATE, -ENOTCONN,
+        "the guest does not listen to its power button: it is still starting, or it has "
+        "no driver for it (virtio_input); try again later, power it off from inside, or "
+        "end the machine without asking it");
 }
 
 /* ---- What the harts leave to the loop ---- */
 
 static void act_on_target(struct board *board)
 {
-    struct board_target target = {.reached = board->target.reached,
-                                  .opaque = board->target.opaque};
+    struct board_target target = {.reached = board->target.reached, .opaque = board->target.opaque};
     stop(board);
     atomic_store(&board->target.hit, false);
     atomic_store(&board->target.instructions, UINT64_MAX);
@@ -339,9 +342,8 @@ int board_load(struct board *board, const void *stream, size_t length, struct gw
 {
     pthread_mutex_lock(&board->control_lock);
     pthread_mutex_lock(&board->io_lock);
-    int r = board->running
-                ? refuse_running("load", error)
-                : gw_state_load(board->item, board->item_count, stream, length, error);
+    int r = board->running ? refuse_running("load", error)
+                           : gw_state_load(board->item, board->item_count, stream, length, error);
     for (unsigned i = 0; i < board->config.cpus && !board->running; i++)
         rv_hart_flush_later(board->hart[i].cpu);
     pthread_mutex_unlock(&board->io_lock);

@@ -2,9 +2,10 @@
 /*
  * A machine: built from a description, booted or loaded, run, stopped, saved.
  *
- * Threads: the loop thread owns the board and calls everything here unless a comment says otherwise. Harts
- * have a thread each, between board_start() and board_stop(). The I/O lock (board_lock) protects all device
- * state and the clock's timers; "stopped" means that no thread of the process writes guest memory.
+ * Threads: the loop thread owns the board and calls everything here unless a comment says
+ * otherwise. Harts have a thread each, between board_start() and board_stop(). The I/O lock
+ * (board_lock) protects all device state and the clock's timers; "stopped" means that no thread of
+ * the process writes guest memory.
  */
 #ifndef BOARD_BOARD_H
 #define BOARD_BOARD_H
@@ -32,7 +33,7 @@ struct board_disk {
 
 /* What a user says. Strings are owned by the config; board_config_fini() frees them. */
 struct board_config {
-    char *machine;   /* "riscv-virt-1" or NULL for it */
+    char *machine;         /* "riscv-virt-1" or NULL for it */
     uint64_t memory_bytes; /* page multiple */
     unsigned cpus;
     enum clock_mode clock;
@@ -40,7 +41,7 @@ struct board_config {
     struct board_disk disks[BOARD_MAX_DISKS];
     unsigned disk_count;
     uint64_t boot_bytes; /* of a machine that arrives: its boot region; 0 where images are given */
-    uint64_t seed; /* of rng in instruction-clock mode */
+    uint64_t seed;       /* of rng in instruction-clock mode */
 };
 
 void board_config_fini(struct board_config *config);
@@ -48,14 +49,15 @@ void board_config_fini(struct board_config *config);
 struct board;
 
 /*
- * The machine description that travels in OFFER (docs/machine.md): guest ABI and sizes (machine, memory, cpus,
- * clock, seed, boot region, disks by slot with size, read-only and serial). A disk's "path_hint" is where the
- * source has it. Reading a description is hostile input: unknown keys, types and ranges are refused. The
- * destination gives its disk files by --disk in slot order; board_config_from_description() leaves paths NULL and
- * the caller fills them, or follows the hint if its policy allows. Any thread.
+ * The machine description that travels in OFFER (docs/machine.md): guest ABI and sizes (machine,
+ * memory, cpus, clock, boot region, disks by slot with size, read-only and serial). A disk's
+ * "path_hint" is where the source has it. Reading a description is hostile input: unknown keys,
+ * types and ranges are refused. The destination gives its disk files by --disk in slot order;
+ * board_config_from_description() leaves paths NULL and the caller fills them, or follows the hint
+ * if its policy allows. Any thread.
  *
- * The images of --kernel, --firmware and --initrd live in a memory region of their own ("boot"), which
- * travels like RAM: a machine that has moved can be reset without the files.
+ * The images of --kernel, --firmware and --initrd live in a memory region of their own ("boot"),
+ * which travels like RAM: a machine that has moved can be reset without the files.
  */
 json_t *board_describe(struct board *board); /* new reference; NULL without memory */
 int board_config_from_description(const json_t *description, struct board_config *ret_config,
@@ -65,10 +67,11 @@ enum board_event { BOARD_EVENT_SHUTDOWN, BOARD_EVENT_RESET, BOARD_EVENT_PANIC };
 
 struct board_callbacks {
     void *opaque;
-    /* On the loop thread. SHUTDOWN: the guest powered off, harts are stopped; `success` false for the
-     * test device's failure code. RESET: the guest rebooted, the board already runs again. */
+    /* On the loop thread. SHUTDOWN: the guest powered off, harts are stopped; `success` false for
+     * the test device's failure code. RESET: the guest rebooted, the board already runs again. */
     void (*event)(void *opaque, enum board_event event, bool success);
-    /* Bytes that the guest wrote to its serial port. On a hart's thread, I/O lock held: must not block. */
+    /* Bytes that the guest wrote to its serial port. On a hart's thread, I/O lock held: must not
+     * block. */
     void (*serial_output)(void *opaque, const uint8_t *bytes, size_t length);
     /* The serial port has room for input again. On any thread, I/O lock held. */
     void (*serial_room)(void *opaque);
@@ -81,33 +84,40 @@ int board_new(const struct board_config *config, sd_event *loop,
               struct gw_error *error);
 void board_free(struct board *board); /* stops first */
 
-/* Opens and locks the disks of a deferred board; -EBUSY with a sentence when somebody holds them. */
+/* Opens and locks the disks of a deferred board; -EBUSY with a sentence when somebody holds them.
+ */
 int board_acquire_disks(struct board *board, struct gw_error *error);
-/* Gives the locks up (source after COMMIT); the board can only be freed or acquire again afterwards. */
+/* Gives the locks up (source after COMMIT); the board can only be freed or acquire again
+ * afterwards. */
 void board_release_disks(struct board *board);
 
-int board_boot(struct board *board, struct gw_error *error); /* images and device tree into RAM, harts reset */
+/* Images and device tree into RAM, harts and devices as after power-on. Does not run them. */
+int board_boot(struct board *board, struct gw_error *error);
 int board_start(struct board *board, struct gw_error *error); /* harts run; idempotent */
 void board_stop(struct board *board); /* any thread but a hart's; drains; idempotent */
 bool board_running(const struct board *board);
-int board_reset(struct board *board, struct gw_error *error); /* as power-on, booted again from its boot region; keeps running or stopped */
+int board_reset(struct board *board,
+                struct gw_error *error); /* as power-on, booted again from its boot region; keeps
+                                            running or stopped */
 /* Asks the guest to shut down; -ENOTCONN while no driver of it listens to the power button. */
 int board_power_button(struct board *board, struct gw_error *error);
 
 struct gw_memory *board_memory(struct board *board);
 struct gw_tracker board_tracker(struct board *board); /* start/stop/collect from any thread */
 
-/* While stopped. State is a stream of gw_state sections; extra items of the VMM may be added by it. */
+/* While stopped. State is a stream of gw_state sections; extra items of the VMM may be added by it.
+ */
 int board_save(struct board *board, struct gw_buf *out, struct gw_error *error); /* any thread */
 int board_load(struct board *board, const void *stream, size_t length, struct gw_error *error);
 /* Extra saved items (console scrollback, …) that board_save/board_load carry after the devices. */
 int board_add_state_item(struct board *board, const struct gw_state_type *type, void *object);
 
-/* Serial input: returns how many bytes were accepted (the rest waits for serial_room). Any thread. */
+/* Serial input: returns how many bytes were accepted (the rest waits for serial_room). Any thread.
+ */
 size_t board_serial_input(struct board *board, const uint8_t *bytes, size_t length);
 
-/* Instruction-clock mode, one hart. Asks the running machine to stop when exactly `instructions` have
- * retired since power-on; `reached` is then called on the loop thread, the board stopped. */
+/* Instruction-clock mode, one hart. Asks the running machine to stop when exactly `instructions`
+ * have retired since power-on; `reached` is then called on the loop thread, the board stopped. */
 int board_run_until(struct board *board, uint64_t instructions,
                     void (*reached)(void *opaque, uint64_t instructions), void *opaque,
                     struct gw_error *error);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where things go: firmware at the start of RAM (an ELF file where it says), the kernel 2 MiB above; initrd,
- * OpenSBI's information block and device tree downwards from the end of RAM, a page boundary each.
+ * Where things go: firmware at the start of RAM (an ELF file where it says), the kernel 2 MiB
+ * above; initrd, OpenSBI's information block and device tree downwards from the end of RAM, a page
+ * boundary each.
  */
 #include "board/boot-images.h"
 
@@ -24,14 +25,14 @@ static uint64_t page_down(uint64_t address)
     return address & ~(uint64_t)(GW_PAGE_BYTES - 1);
 }
 
-static void add_segment(struct boot_images *images, uint64_t guest, uint8_t *bytes,
-                        uint64_t length)
+static void add_segment(struct boot_images *images, uint64_t guest, uint8_t *bytes, uint64_t length)
 {
     images->segment[images->count++] =
         (struct boot_segment){.guest = guest, .bytes = bytes, .length = length};
 }
 
-/* A segment at the bottom of RAM that occupies `memory_bytes`; what comes from the top stays above it. */
+/* A segment at the bottom of RAM that occupies `memory_bytes`; what comes from the top stays above
+ * it. */
 static void add_low_segment(struct boot_images *images, uint64_t guest, uint8_t *bytes,
                             uint64_t length, uint64_t memory_bytes)
 {
@@ -148,8 +149,7 @@ static int read_kernel(const struct board_config *config, struct boot_images *im
         r = image_unpack_kernel(config->kernel, &image, &memory_bytes, error);
     if (r < 0)
         return r;
-    if (config->memory_bytes < KERNEL_OFFSET ||
-        memory_bytes > config->memory_bytes - KERNEL_OFFSET)
+    if (config->memory_bytes < KERNEL_OFFSET || memory_bytes > config->memory_bytes - KERNEL_OFFSET)
         return refuse_size(config, "kernel", config->kernel, error);
     images->kernel = RAM_BASE + KERNEL_OFFSET;
     add_low_segment(images, images->kernel, TAKE_PTR(image.bytes), image.length, memory_bytes);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the machine boots: images read from files once, laid out in guest memory, and kept in the "boot" region.
+ * What the machine boots: images read from files once, laid out in guest memory, and kept in the
+ * "boot" region.
  *
- * The boot region begins with a header page: magic, where harts start with what arguments, and a list of
- * segments, each a range of the region and the guest address that it is copied to at power-on and reset. The
- * region is memory of the machine like any other: it may be written by a peer that sends the machine, so every
- * number in it is checked when it is used.
+ * The boot region begins with a header page: magic, where harts start with what arguments, and a
+ * list of segments, each a range of the region and the guest address that it is copied to at
+ * power-on and reset. The region is memory of the machine like any other: it may be written by a
+ * peer that sends the machine, so every number in it is checked when it is used.
  */
 #ifndef BOARD_BOOT_IMAGES_H
 #define BOARD_BOOT_IMAGES_H
@@ -40,11 +41,13 @@ struct boot_images {
     uint64_t floor, top;                   /* RAM that is still free */
 };
 
-/* Reads and places firmware, kernel and initrd of `config`. Each refusal is a sentence with the file's name:
- * missing, short, of another architecture or format, too big for the machine's memory. */
+/* Reads and places firmware, kernel and initrd of `config`. Each refusal is a sentence with the
+ * file's name: missing, short, of another architecture or format, too big for the machine's memory.
+ */
 int boot_images_read(const struct board_config *config, struct boot_images *ret_images,
                      struct gw_error *error);
-/* Takes `tree` (owned, even on failure) as device tree, below everything that stands at the top of RAM. */
+/* Takes `tree` (owned, even on failure) as device tree, below everything that stands at the top of
+ * RAM. */
 int boot_images_add_tree(struct boot_images *images, uint8_t *tree, uint64_t length,
                          struct gw_error *error);
 void boot_images_fini(struct boot_images *images);

@@ -4,7 +4,8 @@
  *
  *      0  "gwboot1\n"
  *      8  pc, 16 device tree (a1), 24 dynamic information (a2)
- *     32  number of segments, then per segment 24 bytes: guest address, offset in the region, length
+ *     32  number of segments
+ *     40  per segment: guest address, offset in the region, length
  */
 #include <string.h>
 

@@ -51,9 +51,8 @@ static uint64_t bus_time(void *opaque, uint64_t retired)
 {
     const struct board_hart *hart = opaque;
     const struct clock *clock = &hart->board->time.clock;
-    uint64_t now_ns = clock->mode == GW_CLOCK_INSTRUCTIONS
-                          ? instruction_clock_now_ns(hart, retired)
-                          : clock_now_ns(clock);
+    uint64_t now_ns = clock->mode == GW_CLOCK_INSTRUCTIONS ? instruction_clock_now_ns(hart, retired)
+                                                           : clock_now_ns(clock);
     return now_ns / CLINT_TICK_NS;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a machine is made of, apart from a machine. board_config_from_description() is in board.h. */
+/* What a machine is made of, apart from a machine. board_config_from_description() is in board.h.
+ */
 #ifndef BOARD_CONFIG_H
 #define BOARD_CONFIG_H
 

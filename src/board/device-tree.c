@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Written front to back with libfdt's sequential functions. Those return an error code each, and go on failing once one
- * has failed for want of space; so the helpers drop the codes and fdt_finish() tells whether all went well.
+ * Written front to back with libfdt's sequential functions. Those return an error code each, and go
+ * on failing once one has failed for want of space; so the helpers drop the codes and fdt_finish()
+ * tells whether all went well.
  */
 #include "board/device-tree.h"
 

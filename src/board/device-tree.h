@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The flattened device tree of riscv-virt-1 (Devicetree Specification 0.4), as QEMU's virt describes the
- * same devices. */
+/* The flattened device tree of riscv-virt-1 (Devicetree Specification 0.4), as QEMU's virt
+ * describes the same devices. */
 #ifndef BOARD_DEVICE_TREE_H
 #define BOARD_DEVICE_TREE_H
 
@@ -13,8 +13,8 @@
 struct device_tree_config {
     uint64_t memory_bytes;
     unsigned cpus;
-    const char *append;            /* kernel command line or NULL */
-    uint64_t initrd, initrd_bytes; /* guest address; 0: none */
+    const char *append;                   /* kernel command line or NULL */
+    uint64_t initrd, initrd_bytes;        /* guest address; 0: none */
     uint8_t seed[DEVICE_TREE_SEED_BYTES]; /* "rng-seed" */
 };
 

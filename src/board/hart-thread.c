@@ -7,8 +7,9 @@
  *        ^                                   |                |
  *        +--------------- halt --------------+----------------+
  *
- * Whoever wants the harts to stop sets `halt`, then kicks and wakes every hart; a hart looks at `halt` after
- * each run and before each sleep. A hart may set it itself (power off, run-until reached).
+ * Whoever wants the harts to stop sets `halt`, then kicks and wakes every hart; a hart looks at
+ * `halt` after each run and before each sleep. A hart may set it itself (power off, run-until
+ * reached).
  */
 #include <errno.h>
 #include <stdint.h>
@@ -51,7 +52,8 @@ void hart_set_irq(void *opaque, unsigned irq, bool level)
         hart_wake(hart);
 }
 
-/* Instruction clock: a timer that somebody armed meanwhile ends the sleep too; time then skips to it. */
+/* Instruction clock: a timer that somebody armed meanwhile ends the sleep too; time then skips to
+ * it. */
 static bool may_sleep(struct board_hart *hart)
 {
     struct board *board = hart->board;
@@ -170,9 +172,8 @@ static void *hart_thread(void *opaque)
 {
     struct board_hart *hart = opaque;
     struct board *board = hart->board;
-    void (*step)(struct board_hart *) = board->time.clock.mode == GW_CLOCK_INSTRUCTIONS
-                                            ? step_instruction_clock
-                                            : step_host_clock;
+    void (*step)(struct board_hart *) =
+        board->time.clock.mode == GW_CLOCK_INSTRUCTIONS ? step_instruction_clock : step_host_clock;
     while (wait_parked(board))
         while (!atomic_load(&board->halt))
             step(hart);

@@ -74,9 +74,9 @@ static const char *describe_elf(const struct image *image)
         uint16_t machine;
         const char *name;
     } machines[] = {
-        {EM_X86_64, "an x86-64 ELF file"},   {EM_386, "an i386 ELF file"},
-        {EM_AARCH64, "an arm64 ELF file"},   {EM_ARM, "an arm ELF file"},
-        {EM_PPC64, "a ppc64 ELF file"},      {EM_S390, "an s390 ELF file"},
+        {EM_X86_64, "an x86-64 ELF file"},      {EM_386, "an i386 ELF file"},
+        {EM_AARCH64, "an arm64 ELF file"},      {EM_ARM, "an arm ELF file"},
+        {EM_PPC64, "a ppc64 ELF file"},         {EM_S390, "an s390 ELF file"},
         {EM_LOONGARCH, "a loongarch ELF file"},
     };
     if (image->length < sizeof(Elf64_Ehdr))
@@ -104,7 +104,10 @@ const char *image_describe(const struct image *image)
         {0x38, "RSC\x05", 4, "a riscv64 kernel"},
         {4, "zimg", 4, "an EFI zboot kernel"},
         {0, "\x1f\x8b", 2, "a gzip file"},
-        {0, "\xfd" "7zXZ", 5, "an xz file"},
+        {0,
+         "\xfd"
+         "7zXZ",
+         5, "an xz file"},
         {0, "\x28\xb5\x2f\xfd", 4, "a zstd file"},
         {0, "070701", 6, "a cpio archive"},
         {0, "#!", 2, "a script"},

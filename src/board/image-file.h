@@ -19,13 +19,14 @@ void image_fini(struct image *image);
 /* `what` is "kernel", "firmware" or "initrd" and begins the sentence of a refusal. */
 int image_read(const char *what, const char *path, struct image *ret_image, struct gw_error *error);
 
-/* A kernel as the riscv Image that it holds: plain, gzip, or EFI zboot with gzip (Documentation/arch/riscv/
- * boot-image-header.rst). `image` is replaced by the unpacked bytes. *ret_memory_bytes: what the kernel
- * occupies when it starts, its zeroed data included. */
+/* A kernel as the riscv Image that it holds: plain, gzip, or EFI zboot with gzip
+ * (Documentation/arch/riscv/ boot-image-header.rst). `image` is replaced by the unpacked bytes.
+ * *ret_memory_bytes: what the kernel occupies when it starts, its zeroed data included. */
 int image_unpack_kernel(const char *path, struct image *image, uint64_t *ret_memory_bytes,
                         struct gw_error *error);
 
-/* A short name of what the bytes seem to be ("an x86-64 kernel", "a gzip file"), for sentences; never NULL. */
+/* A short name of what the bytes seem to be ("an x86-64 kernel", "a gzip file"), for sentences;
+ * never NULL. */
 const char *image_describe(const struct image *image);
 
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The instruction clock: guest time is 10 ns for each retired instruction plus the idle time that was
- * skipped. The hart's budgets end exactly where the next timer is due and where board_run_until() wants to
- * stop, and the clock is brought up to date before each device access, so nothing depends on how a run is cut.
+ * The instruction clock: guest time is 10 ns for each retired instruction plus the idle time that
+ * was skipped. The hart's budgets end exactly where the next timer is due and where
+ * board_run_until() wants to stop, and the clock is brought up to date before each device access,
+ * so nothing depends on how a run is cut.
  */
 #include "board/machine.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The inside of struct board, for the files of this folder. board.c tells how threads and locks go together. */
+/* The inside of struct board, for the files of this folder. board.c tells how threads and locks go
+ * together. */
 #ifndef BOARD_MACHINE_H
 #define BOARD_MACHINE_H
 
@@ -33,17 +34,19 @@ struct board_hart {
     pthread_t thread;
     bool has_thread;
     /* the hart's thread only */
-    uint64_t accounted; /* instruction clock: retired instructions of this run that the clock has seen */
-    bool in_run;        /* instruction clock; under the I/O lock: a budget is being used up */
-    /* A hart in WFI sleeps here. Its partner is hart_wake(): each side writes its own flag, fences, and then
-     * reads the other's, so that one of them sees the other. */
+    uint64_t
+        accounted; /* instruction clock: retired instructions of this run that the clock has seen */
+    bool in_run;   /* instruction clock; under the I/O lock: a budget is being used up */
+    /* A hart in WFI sleeps here. Its partner is hart_wake(): each side writes its own flag, fences,
+     * and then reads the other's, so that one of them sees the other. */
     pthread_mutex_t sleep_lock; /* protects `woken` */
     pthread_cond_t sleep_wake;
     bool woken;
     _Atomic bool sleeping;
 };
 
-/* A boundary that board_run_until() asked for. Under the control lock, but `target` and `reached_target`. */
+/* A boundary that board_run_until() asked for. Under the control lock, but `target` and
+ * `reached_target`. */
 struct board_target {
     _Atomic uint64_t instructions; /* UINT64_MAX: none; read by hart 0's thread */
     _Atomic bool hit;              /* hart 0 has parked there */
@@ -116,7 +119,7 @@ void harts_unpark(struct board *board);
 void harts_park(struct board *board); /* returns when no hart runs */
 void harts_halt(struct board *board); /* asks them to stop, does not wait; any lock may be held */
 void harts_kick(struct board *board);
-void hart_wake(struct board_hart *hart); /* from WFI; any lock may be held */
+void hart_wake(struct board_hart *hart);                 /* from WFI; any lock may be held */
 void hart_set_irq(void *hart, unsigned irq, bool level); /* for irq_line */
 void board_notify_loop(struct board *board);
 
@@ -130,10 +133,12 @@ void timer_thread_join(struct board *board);
 
 /* instruction-clock.c: hart 0's thread, in instruction-clock mode. Nanoseconds of guest time. */
 #define INSTRUCTION_NS 10
-void instruction_clock_attach(struct board *board); /* shortens a run when an earlier timer is armed */
+void instruction_clock_attach(
+    struct board *board); /* shortens a run when an earlier timer is armed */
 /* What to run before the next timer or target; I/O lock held, no timer is due. 0: at the target. */
 uint64_t instruction_clock_budget(struct board_hart *hart);
-/* Moves the clock to where the hart is, `retired` instructions after the run began; I/O lock held. */
+/* Moves the clock to where the hart is, `retired` instructions after the run began; I/O lock held.
+ */
 void instruction_clock_account(struct board_hart *hart, uint64_t retired);
 uint64_t instruction_clock_now_ns(const struct board_hart *hart, uint64_t retired);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Host clock: one thread sleeps until the earliest timer and fires what is due, with the I/O lock. It is a thread of
- * its own so that the guest's tick waits for no other work of the loop. An earlier deadline wakes it; a later
- * one does not, it then wakes for nothing once.
+ * Host clock: one thread sleeps until the earliest timer and fires what is due, with the I/O lock.
+ * It is a thread of its own so that the guest's tick waits for no other work of the loop. An
+ * earlier deadline wakes it; a later one does not, it then wakes for nothing once.
  */
 #include <string.h>
 #include <time.h>
@@ -11,7 +11,8 @@
 
 #define LONGEST_WAIT_NS (UINT64_C(3600) * 1000000000)
 
-/* Waits until `deadline_ns` of guest time or timer_changed. The I/O lock is held on both sides of the wait. */
+/* Waits until `deadline_ns` of guest time or timer_changed. The I/O lock is held on both sides of
+ * the wait. */
 static void wait_until(struct board *board, uint64_t deadline_ns)
 {
     board->timer_wakes_ns = deadline_ns;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * CLINT: software interrupts and the timer of every hart, as SiFive's FU540 manual (chapter 9) and QEMU's
- * virt machine have it. mtime counts ticks of 100 ns of the machine's clock and cannot be written.
+ * CLINT: software interrupts and the timer of every hart, as SiFive's FU540 manual (chapter 9) and
+ * QEMU's virt machine have it. mtime counts ticks of 100 ns of the machine's clock and cannot be
+ * written.
  */
 #ifndef DEVICE_CLINT_H
 #define DEVICE_CLINT_H
@@ -17,7 +18,7 @@ struct clint_hart {
     GW_SAVED(1) uint64_t compare; /* mtimecmp, in ticks */
     GW_SAVED(1) bool software;    /* msip */
     GW_HOST struct clint *clint;
-    GW_HOST struct irq_line software_line, timer_line; /* set by the board before the machine runs */
+    GW_HOST struct irq_line software_line, timer_line;      /* set before the machine runs */
     GW_DERIVED(clint_hart_loaded) struct clock_timer timer; /* armed while compare lies ahead */
 } GW_PART;
 

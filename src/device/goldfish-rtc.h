@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Goldfish RTC (Android's goldfish hardware description, "RTC device"; Linux drivers/rtc/rtc-goldfish.c):
- * wall-clock time in nanoseconds since 1970 and one alarm.
+ * Goldfish RTC (Android's goldfish hardware description, "RTC device"; Linux
+ * drivers/rtc/rtc-goldfish.c): wall-clock time in nanoseconds since 1970 and one alarm.
  *
- * With a host clock the time is the host's plus an offset, which the guest changes by setting the time, so
- * that the time goes on while the machine stands still or moves. With an instruction clock it is a fixed
- * epoch plus the machine's clock plus the offset.
+ * With a host clock the time is the host's plus an offset, which the guest changes by setting the
+ * time, so that the time goes on while the machine stands still or moves. With an instruction clock
+ * it is a fixed epoch plus the machine's clock plus the offset.
  */
 #ifndef DEVICE_GOLDFISH_RTC_H
 #define DEVICE_GOLDFISH_RTC_H

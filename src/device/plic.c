@@ -22,8 +22,9 @@ static void bit_put(uint32_t *words, unsigned bit, bool value)
     words[bit / 32] = (words[bit / 32] & ~(1u << bit % 32)) | (uint32_t)value << bit % 32;
 }
 
-/* The pending and enabled source of the highest priority, lowest number first among equals; 0 for none.
- * Priority 0 means "never". A loaded state may have bits of source 0 set: they change nothing. */
+/* The pending and enabled source of the highest priority, lowest number first among equals; 0 for
+ * none. Priority 0 means "never". A loaded state may have bits of source 0 set: they change
+ * nothing. */
 static unsigned best_source(const struct plic *plic, const struct plic_context *context)
 {
     unsigned best = 0;
@@ -73,7 +74,8 @@ static uint32_t claim(struct plic *plic, struct plic_context *context)
     return source;
 }
 
-/* A completion of a source that the context has not enabled, or that is not served, is ignored (§9). */
+/* A completion of a source that the context has not enabled, or that is not served, is ignored
+ * (§9). */
 static void complete(struct plic *plic, struct plic_context *context, uint64_t source)
 {
     if (source == 0 || source >= PLIC_SOURCES || !bit_get(context->enable, (unsigned)source) ||

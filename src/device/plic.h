@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * PLIC, the platform-level interrupt controller (RISC-V PLIC specification 1.0.0), with the layout of
- * QEMU's virt machine: 95 sources, 7 priority levels, an M and an S context for each hart (2n and 2n+1).
+ * PLIC, the platform-level interrupt controller (RISC-V PLIC specification 1.0.0), with the layout
+ * of QEMU's virt machine: 95 sources, 7 priority levels, an M and an S context for each hart (2n
+ * and 2n+1).
  *
- * All sources are level-triggered. A line that is high makes its source pending unless the source is being
- * served; a request that was made stays pending until it is claimed, even when the line falls meanwhile.
- * Completing a source whose line is still high makes it pending again.
+ * All sources are level-triggered. A line that is high makes its source pending unless the source
+ * is being served; a request that was made stays pending until it is claimed, even when the line
+ * falls meanwhile. Completing a source whose line is still high makes it pending again.
  */
 #ifndef DEVICE_PLIC_H
 #define DEVICE_PLIC_H
@@ -37,7 +38,8 @@ struct plic {
 extern const struct device_ops plic_ops;
 extern const struct gw_state_type plic_state_type;
 
-/* Power-on state for two contexts per hart. The output lines are the caller's to fill in afterwards. */
+/* Power-on state for two contexts per hart. The output lines are the caller's to fill in
+ * afterwards. */
 void plic_init(struct plic *plic, unsigned hart_count);
 
 /* For irq_line: `number` is the source, 1 to PLIC_SOURCES - 1. */

@@ -3,11 +3,19 @@
 
 #include <string.h>
 
-/* Registers (data sheet, table II). RBR/THR and IER become the divisor latch while LCR.DLAB is set. */
+/* Registers (data sheet, table II). RBR/THR and IER become the divisor latch while LCR.DLAB is set.
+ */
 enum { RBR_THR, IER, IIR_FCR, LCR, MCR, LSR, MSR, SCR };
 
 enum { IER_RECEIVE = 1, IER_TRANSMIT = 2, IER_LINE = 4, IER_MODEM = 8 };
-enum { IIR_NONE = 1, IIR_MODEM = 0, IIR_TRANSMIT = 2, IIR_RECEIVE = 4, IIR_LINE = 6, IIR_TIMEOUT = 12 };
+enum {
+    IIR_NONE = 1,
+    IIR_MODEM = 0,
+    IIR_TRANSMIT = 2,
+    IIR_RECEIVE = 4,
+    IIR_LINE = 6,
+    IIR_TIMEOUT = 12
+};
 enum { IIR_FIFOS_ON = 0xc0 };
 enum { FCR_ENABLE = 1, FCR_CLEAR_RECEIVE = 2, FCR_KEPT = 0xc9 };
 enum { LCR_DLAB = 0x80 };

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * 16550A UART (National Semiconductor PC16550D data sheet): eight byte registers, 16-byte receive FIFO.
+ * 16550A UART (National Semiconductor PC16550D data sheet): eight byte registers, 16-byte receive
+ * FIFO.
  *
- * Simplified where no driver can tell: a byte written is on its way at once, so the transmitter is always
- * empty; the receive timeout comes at once when bytes below the trigger level wait; there is no line, so there
- * are no parity, framing or break errors. The modem inputs read as a connected peer (CTS, DSR, DCD).
+ * Simplified where no driver can tell: a byte written is on its way at once, so the transmitter is
+ * always empty; the receive timeout comes at once when bytes below the trigger level wait; there is
+ * no line, so there are no parity, framing or break errors. The modem inputs read as a connected
+ * peer (CTS, DSR, DCD).
  */
 #ifndef DEVICE_UART16550_H
 #define DEVICE_UART16550_H
@@ -33,7 +35,8 @@ struct uart16550 {
     GW_SAVED(1) uint8_t scratch;
     GW_SAVED(1) uint16_t divisor;
     GW_SAVED(1) bool overrun;
-    GW_SAVED(1) bool transmit_interrupt; /* THRE interrupt latched: not read from IIR or refilled yet */
+    GW_SAVED(1)
+    bool transmit_interrupt; /* THRE interrupt latched: not read from IIR or refilled yet */
     GW_SAVED(1) uint8_t received_count;
     GW_SAVED(1) GW_COUNT(received_count) uint8_t received[UART_FIFO_BYTES]; /* oldest first */
     GW_DERIVED(uart16550_loaded) bool irq_raised;
@@ -47,7 +50,8 @@ extern const struct gw_state_type uart16550_state_type;
 
 void uart16550_init(struct uart16550 *uart, struct irq_line irq, struct uart_peer peer);
 
-/* Bytes from the line, I/O lock held. Returns how many fit; the rest is the caller's until room(). */
+/* Bytes from the line, I/O lock held. Returns how many fit; the rest is the caller's until room().
+ */
 size_t uart16550_receive(struct uart16550 *uart, const uint8_t *bytes, size_t length);
 
 /* State hook: drives the interrupt line. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Files that a user names, and the boot region that a peer sends. The first byte chooses: firmware, kernel, or
- * a region.
+ * Files that a user names, and the boot region that a peer sends. The first byte chooses: firmware,
+ * kernel, or a region.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A peer's machine description: refused with a sentence, or read, written and read again as the same. */
+/* A peer's machine description: refused with a sentence, or read, written and read again as the
+ * same. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,7 +16,8 @@ static void check(bool holds)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
 {
-    json_t *json = json_loadb((const char *)data, length, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
+    json_t *json =
+        json_loadb((const char *)data, length, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
     struct board_config config, back;
     struct gw_error error = {0};
     if (!json)

@@ -12,7 +12,7 @@
 #include "board/board.h"
 
 #define MIB ((uint64_t)1 << 20)
-#define NOTES 0x80100000u    /* as in bare/machine.inc */
+#define NOTES 0x80100000u /* as in bare/machine.inc */
 #define COUNTERS 0x80200000u
 
 struct machine {
@@ -21,9 +21,9 @@ struct machine {
     char printed[4096]; /* complete once the machine stands still */
     _Atomic size_t printed_length;
     _Atomic unsigned events[3]; /* by enum board_event */
-    bool success;       /* of the last event */
+    bool success;               /* of the last event */
     _Atomic unsigned rooms;
-    uint64_t reached;   /* where board_run_until() stopped last */
+    uint64_t reached; /* where board_run_until() stopped last */
 };
 
 /* A config for bare/NAME.S with 16 MiB and one CPU. */
@@ -40,7 +40,8 @@ void machine_wait_printed(struct machine *machine, size_t length);
 /* Instruction clock: runs to exactly `instructions`. False if the guest powered off before. */
 bool machine_run_to(struct machine *machine, uint64_t instructions);
 
-/* A second machine from the first one's description, memory and state, as a migration would make it. */
+/* A second machine from the first one's description, memory and state, as a migration would make
+ * it. */
 void machine_move(struct machine *from, struct machine *ret_to);
 
 uint64_t guest_word(struct machine *machine, uint64_t address);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Runs a board on this terminal, without any process around it: for work on the CPU and the devices, and for
- * measuring them. No test.
+ * Runs a board on this terminal, without any process around it: for work on the CPU and the
+ * devices, and for measuring them. No test.
  *
  *     run-board [-k kernel] [-f firmware] [-i initrd] [-a append] [-d disk]... [-m MiB] [-c cpus]
  *               [-I (instruction clock)] [-u instructions] [-p (print state at the end)]
@@ -90,17 +90,38 @@ int main(int argc, char **argv)
     bool print = false;
     for (int c; (c = getopt(argc, argv, "k:f:i:a:d:m:c:Iu:p")) != -1;) {
         switch (c) {
-        case 'k': config.kernel = optarg; break;
-        case 'f': config.firmware = optarg; break;
-        case 'i': config.initrd = optarg; break;
-        case 'a': config.append = optarg; break;
-        case 'd': config.disks[config.disk_count++].path = optarg; break;
-        case 'm': config.memory_bytes = strtoull(optarg, NULL, 0) << 20; break;
-        case 'c': config.cpus = (unsigned)strtoul(optarg, NULL, 0); break;
-        case 'I': config.clock = GW_CLOCK_INSTRUCTIONS; break;
-        case 'u': until = strtoull(optarg, NULL, 0); break;
-        case 'p': print = true; break;
-        default: return 2;
+        case 'k':
+            config.kernel = optarg;
+            break;
+        case 'f':
+            config.firmware = optarg;
+            break;
+        case 'i':
+            config.initrd = optarg;
+            break;
+        case 'a':
+            config.append = optarg;
+            break;
+        case 'd':
+            config.disks[config.disk_count++].path = optarg;
+            break;
+        case 'm':
+            config.memory_bytes = strtoull(optarg, NULL, 0) << 20;
+            break;
+        case 'c':
+            config.cpus = (unsigned)strtoul(optarg, NULL, 0);
+            break;
+        case 'I':
+            config.clock = GW_CLOCK_INSTRUCTIONS;
+            break;
+        case 'u':
+            until = strtoull(optarg, NULL, 0);
+            break;
+        case 'p':
+            print = true;
+            break;
+        default:
+            return 2;
         }
     }
     if (sd_event_new(&loop) < 0)
@@ -117,8 +138,8 @@ int main(int argc, char **argv)
     board_stop(board);
     double seconds = (double)(host_monotonic_ns() - started_ns) / 1e9;
     double millions = (double)board_instructions(board) / 1e6;
-    fprintf(stderr, "\r\n[%.1f M instructions on hart 0 in %.2f s: %.1f MIPS]\r\n", millions, seconds,
-            millions / seconds);
+    fprintf(stderr, "\r\n[%.1f M instructions on hart 0 in %.2f s: %.1f MIPS]\r\n", millions,
+            seconds, millions / seconds);
     struct gw_buf text = {0};
     if (print && board_print(board, &text, &error) == 0)
         fwrite(text.data, 1, text.length, stderr);

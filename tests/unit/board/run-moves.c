@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Transparency in one process: runs a guest by the instruction clock, hashes its state every `stride` instructions,
- * then runs it again, moved to a new board at random counts, and tells the first count where they differ. Faster
- * than the system test and able to say in which field; a tool for finding, no test.
+ * Transparency in one process: runs a guest by the instruction clock, hashes its state every
+ * `stride` instructions, then runs it again, moved to a new board at random counts, and tells the
+ * first count where they differ. Faster than the system test and able to say in which field; a tool
+ * for finding, no test.
  *
  *     run-moves [-s seed] [-n moves] [-e end] [-t stride] kernel initrd disk append
  */
@@ -79,8 +80,7 @@ static struct board *move(struct board *from, const char *disk)
     if (board_save(from, &state, &error) < 0)
         die(&error);
     board_release_disks(from);
-    if (board_load(to, state.data, state.length, &error) < 0 ||
-        board_acquire_disks(to, &error) < 0)
+    if (board_load(to, state.data, state.length, &error) < 0 || board_acquire_disks(to, &error) < 0)
         die(&error);
     gw_buf_fini(&state);
     json_decref(description);
@@ -150,7 +150,8 @@ int main(int argc, char **argv)
         text[reached++] = print_of(board);
     }
     uint64_t end_hash = board_state_hash(board), last = board_instructions(board);
-    printf("reference: %" PRIu64 " instructions, %zu marks, seed %" PRIu64 "\n", last, reached, seed);
+    printf("reference: %" PRIu64 " instructions, %zu marks, seed %" PRIu64 "\n", last, reached,
+           seed);
     board_free(board);
     fclose(console);
 

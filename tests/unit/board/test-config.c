@@ -63,7 +63,8 @@ static void what_is_described_is_read_back(void **state)
     board_config_fini(&back);
 }
 
-/* One thing wrong in each: `from` of the good description replaced by `to`, and a word of the refusal. */
+/* One thing wrong in each: `from` of the good description replaced by `to`, and a word of the
+ * refusal. */
 static const struct {
     const char *from, *to, *word;
 } wrong[] = {

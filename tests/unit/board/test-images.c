@@ -214,13 +214,15 @@ static void foreign_kernels_are_called_by_name(void **state)
 {
     static uint8_t bytes[4096];
     memcpy(bytes + 0x202, "HdrS", 4);
-    refused_kernel(bytes, sizeof bytes,
-                   "is an x86-64 kernel; riscv-virt-1 needs a riscv64 Image");
+    refused_kernel(bytes, sizeof bytes, "is an x86-64 kernel; riscv-virt-1 needs a riscv64 Image");
     memset(bytes, 0, sizeof bytes);
     memcpy(bytes + 0x38, "ARM\x64", 4);
     refused_kernel(bytes, sizeof bytes, "is an arm64 kernel");
     memset(bytes, 0, sizeof bytes);
-    memcpy(bytes, "\x7f" "ELF\x02\x01\x01", 7);
+    memcpy(bytes,
+           "\x7f"
+           "ELF\x02\x01\x01",
+           7);
     put_le16(bytes + 18, EM_RISCV);
     refused_kernel(bytes, sizeof bytes, "is a riscv64 ELF file");
     put_le16(bytes + 18, EM_AARCH64);
@@ -251,9 +253,9 @@ static void truncated_kernels_are_refused(void **state)
     put_le32(image + 0x3c, 0x40);
     memset(image + 0x40, 0, 64);
     memcpy(image + 0x40, "PE\0\0", 4);
-    put_le16(image + 0x46, 1);                   /* sections */
-    put_le32(image + 0x40 + 24 + 16, 16000);     /* raw bytes */
-    put_le32(image + 0x40 + 24 + 20, 4000);      /* raw pointer */
+    put_le16(image + 0x46, 1);               /* sections */
+    put_le32(image + 0x40 + 24 + 16, 16000); /* raw bytes */
+    put_le32(image + 0x40 + 24 + 20, 4000);  /* raw pointer */
     check_kernel(make_file("k", image, sizeof image), image, sizeof image);
     refused_kernel(image, sizeof image - 1, "is truncated: it has 19999 of 20000 bytes");
     for (size_t length = 0x40 + 24 + 40; length < 300; length++)
@@ -282,7 +284,10 @@ static size_t make_elf(uint8_t *bytes, uint64_t address, uint64_t file_bytes, ui
 {
     Elf64_Ehdr elf = {.e_type = ET_EXEC, .e_machine = EM_RISCV, .e_entry = address + 4};
     Elf64_Phdr segment = {.p_type = PT_LOAD, .p_offset = 256, .p_paddr = address};
-    memcpy(elf.e_ident, "\x7f" "ELF\x02\x01\x01", 7);
+    memcpy(elf.e_ident,
+           "\x7f"
+           "ELF\x02\x01\x01",
+           7);
     elf.e_phoff = sizeof elf;
     elf.e_phentsize = sizeof segment;
     elf.e_phnum = 1;

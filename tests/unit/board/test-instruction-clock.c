@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Boards with the instruction clock: exact stops, and runs that are equal however they are cut and moved. */
+/* Boards with the instruction clock: exact stops, and runs that are equal however they are cut and
+ * moved. */
 #include "board-test.h"
 
 #include <errno.h>
@@ -10,7 +11,8 @@
 #define MARKS 24
 #define MARK_STRIDE 20000
 
-/* State at fixed instruction counts of the program "ticks", from a run that is never cut elsewhere. */
+/* State at fixed instruction counts of the program "ticks", from a run that is never cut elsewhere.
+ */
 struct reference {
     uint64_t hash[MARKS];
     unsigned marks; /* reached before the end */

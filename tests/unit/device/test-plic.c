@@ -156,8 +156,8 @@ static void completion_by_a_stranger_is_ignored(void **state)
     enable(f, 1, 8, 1);
     plic_set_level(&f->plic, 8, true);
     assert_int_equal(claim(f, 1), 8);
-    complete(f, 3, 8);      /* not enabled there */
-    complete(f, 1, 9);      /* not served */
+    complete(f, 3, 8); /* not enabled there */
+    complete(f, 1, 9); /* not served */
     complete(f, 1, 0);
     complete(f, 1, 0xffff); /* no such source */
     assert_int_equal(claim(f, 1), 0);
@@ -228,7 +228,8 @@ static void loaded_state_continues_between_claim_and_completion(void **state)
     assert_int_equal(claim(&other, 1), 8);
 }
 
-/* Whatever the harts do in whatever order, no request is lost and none is served twice at a time. */
+/* Whatever the harts do in whatever order, no request is lost and none is served twice at a time.
+ */
 static void random_traffic_serves_every_request(void **state)
 {
     struct fixture *f = *state;
