@@ -3,9 +3,13 @@
 #include "vmm/machine-internal.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 #include "vmm/log.h"
+
+#define NAP_MS 5
+#define STOP_ASKING_MS 3000
 
 /* An operation of the engine, on its way to the loop thread. */
 struct operation {
@@ -259,23 +263,22 @@ void machine_migrate_cancel(struct machine *machine)
     }
 }
 
-/* A source that still asks for its guest's owner is told to stop; it may need the loop for that. */
+/* A source that still asks who owns its guest is told to stop, and what it says at its end is
+ * heard. It may need the loop for that, so the loop's calls are served meanwhile. */
 static int stop_asking(struct machine *machine, struct gw_error *error)
 {
-    if (!machine->source)
-        return 0;
-    if (machine->info.status != GW_MIGRATE_COMMITTING)
+    if (machine->source && machine->info.status != GW_MIGRATE_COMMITTING)
         return machine_fail(error, GW_CODE_STATE, -EBUSY, "a migration is under way");
-    gw_source_cancel(machine->source);
-    for (unsigned i = 0; i < 300; i++) {
-        if (gw_source_wait(machine->source, 10) == 0)
-            return 0;
+    if (machine->source)
+        gw_source_cancel(machine->source);
+    for (unsigned waited_ms = 0; machine->source || machine->reaping > 0; waited_ms += NAP_MS) {
+        if (waited_ms > STOP_ASKING_MS)
+            return machine_fail(error, GW_CODE_TIMEOUT, -ETIMEDOUT,
+                                "the migration is still asking the other side: try again");
+        nanosleep(&(struct timespec){.tv_nsec = NAP_MS * 1000000}, NULL);
         loop_calls_serve(machine->calls);
-        if (!machine->given_away || !machine->source)
-            return 0;
     }
-    return machine_fail(error, GW_CODE_TIMEOUT, -ETIMEDOUT,
-                        "the migration is still asking the other side: try again");
+    return 0;
 }
 
 int machine_reclaim(struct machine *machine, bool fenced, struct gw_error *error)
@@ -291,17 +294,16 @@ int machine_reclaim(struct machine *machine, bool fenced, struct gw_error *error
         return machine_fail(error, GW_CODE_INVALID, -EPERM,
                             "'fenced' must be true: say so only when the other host cannot run the "
                             "guest any more");
-    if (machine->info.status == GW_MIGRATE_COMPLETED ||
-        machine->final.status == GW_MIGRATE_COMPLETED)
-        return machine_fail(
-            error, GW_CODE_STATE, -EPERM,
-            "the other side has confirmed that it ran the guest: the memory here is out "
-            "of date, so boot the guest from its disks instead");
     r = stop_asking(machine, error);
     if (r < 0)
         return r;
     if (!machine->given_away)
         return 0; /* the answer came meanwhile: refused there, so it runs here */
+    if (machine->info.status == GW_MIGRATE_COMPLETED)
+        return machine_fail(
+            error, GW_CODE_STATE, -EPERM,
+            "the other side has confirmed that it ran the guest: the memory here is out "
+            "of date, so boot the guest from its disks instead");
     record = machine_ownership(machine);
     if (record.state != GW_OWNER_RELEASED)
         return machine_fail(error, GW_CODE_STATE, -EPERM,

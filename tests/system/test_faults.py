@@ -10,6 +10,7 @@ import time
 import pytest
 
 from godwit_tools.proxy import TO_DESTINATION, TO_SOURCE, Proxy, wait_until
+from godwit_tools.qmp import QmpError
 
 PEER_TIMEOUT_MS = 1000
 SETTLE_S = 20
@@ -203,4 +204,27 @@ def test_after_a_failure_the_next_attempt_moves_the_guest(fly):
     flight.proxy.restore()
     flight.source.migrate(flight.proxy.uri)
     assert flight.source.wait_migration(SETTLE_S)["status"] == "completed"
+    flight.runs_on(flight.receiver)
+
+
+def test_a_guest_that_nobody_answers_for_can_be_reclaimed(fly):
+    flight = fly(TO_DESTINATION, "COMMIT", lambda f: f.receiver.kill())
+    flight.explains(flight.source)
+    with pytest.raises(QmpError, match="fenced"):
+        flight.source.qmp("x-godwit-reclaim", fenced=False)
+    with pytest.raises(QmpError, match="given away"):
+        flight.source.qmp("cont")
+    flight.source.qmp("x-godwit-reclaim", fenced=True)
+    assert flight.source.status() == "paused"
+    assert flight.source.host.owner(flight.source.name)["state"] == "owner"
+    flight.source.qmp("cont")
+    flight.runs_on(flight.source)
+
+
+def test_a_guest_that_runs_elsewhere_cannot_be_reclaimed(fly):
+    flight = fly(TO_SOURCE, "RUNNING", lambda f: None)
+    flight.settled([flight.receiver])
+    flight.source.wait_migration()
+    with pytest.raises(QmpError, match="out of date"):
+        flight.source.qmp("x-godwit-reclaim", fenced=True)
     flight.runs_on(flight.receiver)
