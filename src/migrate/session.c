@@ -375,7 +375,7 @@ struct chore {
 /* Waits for something to write. */
 static struct chore next_chore(struct session *session)
 {
-    struct chore chore = {CHORE_STOP};
+    struct chore chore = {.kind = CHORE_STOP};
     monitor_enter(session->monitor);
     session->writing = false;
     monitor_notify(session->monitor);
