@@ -693,14 +693,18 @@ static int abandon(struct gw_destination *destination, int r, struct gw_error *e
     if (accepted || destination->cancel_asked)
         return r;
     monitor_enter(&destination->monitor);
-    destination->busy = false;
     bool again = !destination->connections_over;
     destination->turned_away = *error;
     snprintf(destination->info.decision, sizeof destination->info.decision,
              "turned away a source: %.130s", error->message);
     monitor_leave(&destination->monitor);
-    if (again)
+    if (again) {
         destination_event(destination, "turned away a source: %s", error->message);
+        destination_set_status(destination, GW_MIGRATE_NONE, "waiting");
+    }
+    monitor_enter(&destination->monitor);
+    destination->busy = false;
+    monitor_leave(&destination->monitor);
     return again ? -EAGAIN : r;
 }
 

@@ -282,7 +282,8 @@ static void fails_with(const struct failure *failure)
         assert_int_equal(pair_record(pair.to_owner).state, GW_OWNER_REFUSED);
     }
     struct gw_ownership record = pair_record(pair.from_owner);
-    assert_true(record.epoch == 0 || (record.state == GW_OWNER_OWNER && record.epoch == failure->epoch));
+    assert_true(record.epoch == 0 ||
+                (record.state == GW_OWNER_OWNER && record.epoch == failure->epoch));
     pair_fini(&pair);
 }
 
@@ -322,8 +323,10 @@ static void damaged_memory_is_found_by_the_hash(void **state)
     start(&pair);
     pair_wait(&pair);
     pair_assert_stayed(&pair, 1);
-    assert_non_null(strstr(pair_source_info(&pair).error.message, "memory of the two sides differs"));
-    assert_non_null(strstr(pair_destination_info(&pair).error.message, "memory of the two sides differs"));
+    assert_non_null(
+        strstr(pair_source_info(&pair).error.message, "memory of the two sides differs"));
+    assert_non_null(
+        strstr(pair_destination_info(&pair).error.message, "memory of the two sides differs"));
     pair_fini(&pair);
 }
 
