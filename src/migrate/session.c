@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 
 #define SECOND_NS 1000000000ull
@@ -83,18 +84,14 @@ void session_link_failed(struct session *session, const struct gw_error *error)
 
 static int errno_of(const struct gw_error *error)
 {
-    switch (error->code) {
-    case GW_CODE_CANCELLED:
-        return -ECANCELED;
-    case GW_CODE_TIMEOUT:
-        return -ETIMEDOUT;
-    case GW_CODE_DISCONNECTED:
-        return -ECONNRESET;
-    case GW_CODE_CORRUPT:
-        return -EBADMSG;
-    default:
-        return -ECONNABORTED;
-    }
+    static const int numbers[] = {
+        [GW_CODE_CANCELLED] = -ECANCELED,
+        [GW_CODE_TIMEOUT] = -ETIMEDOUT,
+        [GW_CODE_DISCONNECTED] = -ECONNRESET,
+        [GW_CODE_CORRUPT] = -EBADMSG,
+    };
+    int number = (size_t)error->code < ARRAY_COUNT(numbers) ? numbers[error->code] : 0;
+    return number ? number : -ECONNABORTED;
 }
 
 int session_result(struct session *session, struct gw_error *error)
@@ -505,13 +502,15 @@ int session_attach(struct session *session, struct channel *data)
     return r;
 }
 
-/* The writing thread stops first: then the control channel is ours for the last words. */
-static void stop_writer(struct session *session, uint64_t until_ns)
+/* The writing thread stops first: then the control channel is ours for the last words, if there are any. */
+static void stop_writer(struct session *session, uint64_t until_ns, bool *ret_broken, bool *ret_ours)
 {
     monitor_enter(session->monitor);
+    *ret_broken = session->failed && session->origin == SESSION_LINK;
+    *ret_ours = session->failed && session->origin == SESSION_LOCAL;
     session->stopping = true;
     monitor_notify(session->monitor);
-    bool in_time = true;
+    bool in_time = !*ret_broken;
     while (session->writing && in_time)
         in_time = monitor_wait(session->monitor, until_ns);
     monitor_leave(session->monitor);
@@ -530,11 +529,10 @@ void session_close(struct session *session)
     if (!session->started)
         return;
     uint64_t until = host_monotonic_ns() + GOODBYE_MS * 1000000ull;
-    bool broken = session->failed && session->origin == SESSION_LINK;
-    if (!session->failed)
-        session_flush(session, until);
-    stop_writer(session, broken ? 0 : until);
-    if (session->failed && session->origin == SESSION_LOCAL)
+    session_flush(session, until); /* returns at once when the session has failed */
+    bool broken = false, ours = false;
+    stop_writer(session, until, &broken, &ours);
+    if (ours)
         channel_send_error(session->control, WIRE_ERROR, &session->error, LAST_WORDS_MS);
     if (!broken) {
         channel_close_write(session->control);

@@ -468,8 +468,11 @@ static int start_rounds(struct gw_source *source, struct gw_error *error)
         .limiter = &source->limiter,
         .began_ns = source->began_ns,
     };
-    for (unsigned i = 0; i < config.channel_count; i++)
+    for (unsigned i = 0; i < config.channel_count; i++) {
+        channel_begin(config.channels[i]);
         transport_set_limiter(config.channels[i]->transport, &source->limiter);
+        channel_end(config.channels[i]);
+    }
     struct rounds *rounds = NULL;
     r = rounds_new(&config, &rounds, error);
     monitor_enter(&source->monitor);

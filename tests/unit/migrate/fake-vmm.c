@@ -273,17 +273,19 @@ static int fake_prepare(void *opaque, const char *description, size_t length,
     struct fake_vmm *vmm = opaque;
     char text[256];
     unsigned long long pages, hot;
+    unsigned nap_us;
     nap_ms(vmm->prepare_ms);
     if (vmm->refuse_prepare)
         return injected(vmm->refuse_prepare, GW_CODE_REFUSED, error);
     snprintf(text, sizeof text, "%.*s", (int)(length < 255 ? length : 255), description);
     if (sscanf(text, "{\"fake\": 1, \"pages\": %llu, \"writers\": %u, \"hot\": %llu, \"nap\": %u}",
-               &pages, &vmm->writers, &hot, &vmm->nap_us) != 4 ||
+               &pages, &vmm->writers, &hot, &nap_us) != 4 ||
         pages == 0 || pages > MAX_PAGES || vmm->writers > FAKE_MAX_WRITERS || hot == 0)
         return gw_error_set(error, GW_LAYER_VMM, GW_CODE_REFUSED, -EINVAL,
                             "this is no fake machine's description");
     vmm->pages = pages;
     vmm->hot_pages = hot;
+    vmm->nap_us = nap_us;
     vmm->prepares++;
     vmm->loads_before = vmm->loads;
     int r = make_memory(vmm, error);

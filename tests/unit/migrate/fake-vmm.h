@@ -22,7 +22,7 @@ struct fake_vmm {
     uint64_t pages;       /* of region "ram"; a second region "ram-high" of 16 pages always follows */
     unsigned writers;     /* threads */
     uint64_t hot_pages;   /* the writers' working set */
-    unsigned nap_us;      /* between two writes of one writer */
+    _Atomic unsigned nap_us; /* between two writes of one writer */
     uint64_t state_bytes; /* besides the notes */
     /* what is to go wrong */
     const char *refuse_prepare, *fail_save, *fail_load, *fail_final_load, *fail_acquire, *fail_start,
