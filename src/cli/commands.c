@@ -59,8 +59,9 @@ const struct cli_command cli_commands[] = {
      cmd_console},
     {"stop", "shut a machine down or end it",
      "usage: godwit stop NAME [--force] [--timeout TIME]\n\n"
-     "Presses the power button and waits (30s by default) for the guest to power off. --force\n"
-     "ends the process at once, as pulling the plug does.\n",
+     "Presses the power button and waits (30s by default) for the guest to power off. The guest\n"
+     "must have a driver for the button (Linux: virtio_input) and somebody who acts on it, as\n"
+     "systemd-logind and acpid do. --force ends the process at once, as pulling the plug does.\n",
      cmd_stop},
     {"log", "list the flights (migrations) of a machine",
      "usage: godwit log NAME [--json]\n", cmd_log},

@@ -46,6 +46,12 @@ def test_a_press_is_told_to_every_client(boot):
     assert guest.machine.wait_exit(30) == 0
 
 
+def test_the_button_works_with_the_instruction_clock(boot):
+    guest = boot(run="shell", ready="guest# ", disk=False, options=("--clock", "instructions"))
+    guest.machine.qmp("system_powerdown")
+    assert guest.machine.wait_exit(30) == 0
+
+
 def test_a_guest_that_does_not_listen_yet_is_not_asked(boot):
     guest = boot(run="shell", ready=None, disk=False)
     with pytest.raises(QmpError, match="does not listen to its power button"):
