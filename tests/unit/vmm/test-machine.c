@@ -67,35 +67,58 @@ static void write_firmware(struct fixture *fixture, const uint32_t *program, siz
     fclose(file);
 }
 
-static struct fixture *set_up(const uint32_t *program, size_t words, bool paused,
-                              enum clock_mode clock)
+/* A fixture with a directory of its own and nothing in it yet. */
+static struct fixture *make_fixture(sd_event *loop)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
-    struct machine_callbacks callbacks = {
-        .opaque = fixture, .event = note_event, .ended = note_end};
-    struct gw_error error = {0};
 
     snprintf(fixture->base, sizeof fixture->base, "/tmp/godwit-test-XXXXXX");
     assert_non_null(mkdtemp(fixture->base));
     snprintf(fixture->firmware, sizeof fixture->firmware, "%s/firmware", fixture->base);
-    write_firmware(fixture, program, words);
-    fixture->options = (struct vmm_options){.name = strdup("vm"),
-                                            .run_dir = strdup(fixture->base),
-                                            .paused = paused,
-                                            .ready_fd = -1,
-                                            .config = {.memory_bytes = 16 << 20,
-                                                       .cpus = 1,
-                                                       .clock = clock,
-                                                       .firmware = strdup(fixture->firmware)}};
+    fixture->options = (struct vmm_options){
+        .name = strdup("vm"), .run_dir = strdup(fixture->base), .ready_fd = -1};
     fixture->exit_status = -1;
     qmp_session_init(&fixture->session);
     fixture->session.negotiated = true;
-    assert_int_equal(sd_event_new(&fixture->loop), 0);
+    fixture->loop = sd_event_ref(loop);
     assert_int_equal(rundir_open(fixture->base, "vm", &fixture->rundir, NULL), 0);
+    return fixture;
+}
+
+static void begin(struct fixture *fixture)
+{
+    struct machine_callbacks callbacks = {
+        .opaque = fixture, .event = note_event, .ended = note_end};
+    struct gw_error error = {0};
+
     if (machine_new(&fixture->options, &fixture->rundir, fixture->loop, &callbacks,
                     &fixture->machine, &error) < 0 ||
         machine_begin(fixture->machine, &error) < 0)
         fail_msg("%s", error.message);
+}
+
+static struct fixture *make_source(sd_event *loop, const uint32_t *program, size_t words,
+                                   bool paused, enum clock_mode clock)
+{
+    struct fixture *fixture = make_fixture(loop);
+
+    write_firmware(fixture, program, words);
+    fixture->options.paused = paused;
+    fixture->options.config = (struct board_config){
+        .memory_bytes = 16 << 20, .cpus = 1, .clock = clock, .firmware = strdup(fixture->firmware)};
+    return fixture;
+}
+
+static struct fixture *set_up(const uint32_t *program, size_t words, bool paused,
+                              enum clock_mode clock)
+{
+    struct fixture *fixture;
+    sd_event *loop;
+
+    assert_int_equal(sd_event_new(&loop), 0);
+    fixture = make_source(loop, program, words, paused, clock);
+    sd_event_unref(loop);
+    begin(fixture);
     return fixture;
 }
 
@@ -298,6 +321,138 @@ static void record_of_a_killed_process_is_taken_over(void **state)
     tear_down(fixture);
 }
 
+/* ---- Two machines on one loop ---- */
+
+struct pair {
+    struct fixture *source, *destination;
+    char arguments[128]; /* of migrate */
+};
+
+/* A source and a destination that listens; their disks are files of these sizes, 0: no disk. */
+static struct pair make_pair(off_t source_bytes, off_t destination_bytes, bool paused)
+{
+    struct pair pair;
+    sd_event *loop;
+
+    assert_int_equal(sd_event_new(&loop), 0);
+    pair.source = make_source(loop, endless_program, 1, paused, GW_CLOCK_HOST);
+    pair.destination = make_fixture(loop);
+    sd_event_unref(loop);
+    for (unsigned i = 0; i < 2; i++) {
+        struct fixture *fixture = i == 0 ? pair.source : pair.destination;
+        off_t bytes = i == 0 ? source_bytes : destination_bytes;
+        struct board_disk *disk = &fixture->options.config.disks[0];
+
+        if (bytes == 0)
+            continue;
+        assert_true(asprintf(&disk->path, "%s/disk", fixture->base) > 0);
+        fclose(fopen(disk->path, "w"));
+        assert_int_equal(truncate(disk->path, bytes), 0);
+        fixture->options.config.disk_count = 1;
+    }
+    assert_true(asprintf(&pair.destination->options.incoming, "unix:%s/in", pair.source->base) > 0);
+    snprintf(pair.arguments, sizeof pair.arguments, "{\"uri\":\"unix:%s/in\"}", pair.source->base);
+    begin(pair.source);
+    begin(pair.destination);
+    return pair;
+}
+
+static void free_pair(struct pair *pair)
+{
+    tear_down(pair->destination);
+    tear_down(pair->source);
+}
+
+/* Turns the loop until query-migrate of the source holds `part`. */
+static void wait_migration(struct pair *pair, const char *part)
+{
+    for (unsigned i = 0; i < 100000; i++) {
+        char *text = ask(pair->source, "query-migrate", "{}");
+        bool found = strstr(text, part);
+
+        free(text);
+        if (found)
+            return;
+        sd_event_run(pair->source->loop, 10000);
+    }
+    fail_msg("the migration never said '%s'", part);
+}
+
+static void running_machine_moves(void **state)
+{
+    struct pair pair = make_pair(1 << 20, 1 << 20, false);
+
+    assert_reply(pair.destination, "query-status", "{}", STATUS("inmigrate", "false"));
+    assert_in_reply(pair.destination, "cont", "{}", "no machine has arrived");
+    assert_reply(pair.source, "migrate", pair.arguments, NOTHING);
+    assert_in_reply(pair.source, "migrate", pair.arguments, "under way already");
+    wait_migration(&pair, "\"status\":\"completed\"");
+    assert_reply(pair.source, "query-status", "{}", STATUS("postmigrate", "false"));
+    assert_reply(pair.destination, "query-status", "{}", STATUS("running", "true"));
+    assert_in_reply(pair.source, "cont", "{}", "given away");
+    assert_in_reply(pair.source, "x-godwit-reclaim", "{\"fenced\":true}", "out of date");
+    assert_non_null(strstr(pair.source->events, "STOP MIGRATION "));
+    assert_non_null(strstr(pair.destination->events, "RESUME "));
+    free_pair(&pair);
+}
+
+static void stopped_machine_arrives_stopped(void **state)
+{
+    struct pair pair = make_pair(0, 0, true);
+
+    assert_reply(pair.source, "migrate", pair.arguments, NOTHING);
+    wait_migration(&pair, "\"status\":\"completed\"");
+    assert_reply(pair.destination, "query-status", "{}", STATUS("paused", "false"));
+    assert_reply(pair.destination, "cont", "{}", NOTHING);
+    free_pair(&pair);
+}
+
+static void end_of_the_source_leaves_the_record_of_a_given_away_machine(void **state)
+{
+    struct pair pair = make_pair(0, 0, false);
+    char *owner = rundir_path(&pair.source->rundir, "owner.json");
+    struct gw_ownership record;
+
+    assert_reply(pair.source, "migrate", pair.arguments, NOTHING);
+    wait_migration(&pair, "\"status\":\"completed\"");
+    assert_reply(pair.source, "quit", "{}", NOTHING);
+    wait_end(pair.source);
+    assert_int_equal(gw_ownership_read(owner, &record, NULL), 0);
+    assert_int_equal(record.state, GW_OWNER_RELEASED);
+    free(owner);
+    free_pair(&pair);
+}
+
+static void assert_refused(off_t source_bytes, off_t destination_bytes, const char *sentence)
+{
+    struct pair pair = make_pair(source_bytes, destination_bytes, false);
+
+    assert_reply(pair.source, "migrate", pair.arguments, NOTHING);
+    wait_migration(&pair, sentence);
+    wait_migration(&pair, "\"status\":\"failed\"");
+    assert_reply(pair.source, "query-status", "{}", STATUS("running", "true"));
+    assert_reply(pair.destination, "query-status", "{}", STATUS("inmigrate", "false"));
+    assert_null(strstr(pair.source->events, "STOP"));
+    free_pair(&pair);
+}
+
+static void disks_that_do_not_match_are_refused(void **state)
+{
+    assert_refused(2 << 20, 1 << 20, "disk 0 of the machine has 2097152 bytes, but");
+    assert_refused(0, 1 << 20, "the machine has 0 disk(s), but --disk was given 1 time(s) here");
+}
+
+static void disk_of_the_source_is_used_without_any_of_our_own(void **state)
+{
+    struct pair pair = make_pair(1 << 20, 0, false);
+
+    assert_reply(pair.source, "migrate", pair.arguments, NOTHING);
+    wait_migration(&pair, "\"status\":\"completed\"");
+    assert_in_reply(pair.destination, "x-godwit-query-machine", "{}",
+                    pair.source->options.config.disks[0].path);
+    free_pair(&pair);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -310,6 +465,11 @@ int main(void)
         cmocka_unit_test(bad_parameter_changes_nothing),
         cmocka_unit_test(what_makes_no_sense_now_is_refused),
         cmocka_unit_test(record_of_a_killed_process_is_taken_over),
+        cmocka_unit_test(running_machine_moves),
+        cmocka_unit_test(stopped_machine_arrives_stopped),
+        cmocka_unit_test(end_of_the_source_leaves_the_record_of_a_given_away_machine),
+        cmocka_unit_test(disks_that_do_not_match_are_refused),
+        cmocka_unit_test(disk_of_the_source_is_used_without_any_of_our_own),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
