@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The migration engine. It knows nothing of CPUs, devices or processes: the embedding VMM fills in one table
- * of operations for each side, opens or names a transport, and is told what happens. Any number of
- * migrations may run in one process.
+ * The migration engine. It knows nothing of CPUs, devices or processes: the embedding VMM fills in
+ * one table of operations for each side, opens or names a transport, and is told what happens. Any
+ * number of migrations may run in one process.
  *
- * Threads: gw_source_* and gw_destination_* functions may be called from any thread. Operations are called
- * on engine threads, one at a time per migration, never with an engine lock held. gw_*_free() waits for the
- * engine's threads and must not be called from an operation.
+ * Threads: gw_source_* and gw_destination_* functions may be called from any thread. Operations are
+ * called on engine threads, one at a time per migration, never with an engine lock held.
+ * gw_*_free() waits for the engine's threads and must not be called from an operation.
  */
 #ifndef GODWIT_MIGRATE_H
 #define GODWIT_MIGRATE_H
@@ -29,10 +29,10 @@ struct gw_migrate_parameters {
     uint64_t downtime_limit_ms; /* the pause budget; default 100 */
     uint64_t deadline_ms;       /* 0: none; when it passes, the migration is aborted */
     uint64_t peer_timeout_ms;   /* a silent peer is given up after this; default 5000 */
-    bool verify_ram;            /* hash of all memory on both sides before COMMIT; the time that this
-                                 * takes is not part of the pause budget */
-    /* Source: how long to go on asking a destination that does not answer who owns the guest, 0: until
-     * cancelled. Destination: how long to wait for that question after a break, 0: 60 s. */
+    bool verify_ram; /* hash of all memory on both sides before COMMIT; the time that this
+                      * takes is not part of the pause budget */
+    /* Source: how long to go on asking a destination that does not answer who owns the guest, 0:
+     * until cancelled. Destination: how long to wait for that question after a break, 0: 60 s. */
     uint64_t handoff_timeout_ms;
 };
 void gw_migrate_parameters_default(struct gw_migrate_parameters *parameters);
@@ -48,7 +48,8 @@ enum gw_migrate_status {
     GW_MIGRATE_CANCELLING,
     GW_MIGRATE_CANCELLED,
 };
-const char *gw_migrate_status_name(enum gw_migrate_status status); /* QEMU's MigrationStatus names where they exist */
+const char *gw_migrate_status_name(
+    enum gw_migrate_status status); /* QEMU's MigrationStatus names where they exist */
 
 /* A snapshot of progress; also the end result. Unmeasured figures are 0. */
 struct gw_migrate_info {
@@ -56,34 +57,36 @@ struct gw_migrate_info {
     struct gw_error error; /* when FAILED; code NONE otherwise */
     char session[33];      /* session id in hex */
     uint64_t total_ms, setup_ms;
-    uint64_t pause_us;           /* last instruction here to first one there (clock offset removed) */
+    uint64_t pause_us; /* last instruction here to first one there (clock offset removed) */
     uint64_t predicted_pause_us; /* what the policy expects of a switch now */
     struct {                     /* parts of the pause, microseconds */
         uint64_t stop, ram, save, send, load, verify, ready, commit, start;
     } pause;
-    uint64_t round;            /* 1 is the first */
+    uint64_t round;                                     /* 1 is the first */
     uint64_t ram_total, ram_remaining, ram_transferred; /* bytes */
     uint64_t pages_normal, pages_zero;
-    uint64_t bytes_sent;       /* everything on the wire */
-    uint64_t bandwidth;        /* bytes per second, of the last measured interval */
-    uint64_t dirty_rate;       /* pages per second */
-    char decision[160];        /* last policy decision as a sentence */
-    bool owner;                /* this side owns the guest; a source that failed while it is false must
-                                * leave the guest paused */
-    uint64_t epoch;            /* of the ownership record on this side */
-    unsigned failed_switches;  /* pauses that were taken back because the budget would not have been kept */
+    uint64_t bytes_sent; /* everything on the wire */
+    uint64_t bandwidth;  /* bytes per second, of the last measured interval */
+    uint64_t dirty_rate; /* pages per second */
+    char decision[160];  /* last policy decision as a sentence */
+    bool owner;          /* this side owns the guest; a source that failed while it is false must
+                          * leave the guest paused */
+    uint64_t epoch;      /* of the ownership record on this side */
+    unsigned failed_switches; /* pauses that were taken back because the budget would not have been
+                                 kept */
 };
 
-/* Called on an engine thread at every change of status and at the end of every round. At an end (COMPLETED,
- * FAILED, CANCELLED) everything has been done: the guest runs where it belongs, the flight log is written. */
+/* Called on an engine thread at every change of status and at the end of every round. At an end
+ * (COMPLETED, FAILED, CANCELLED) everything has been done: the guest runs where it belongs, the
+ * flight log is written. */
 struct gw_migrate_listener {
     void *opaque;
     void (*changed)(void *opaque, const struct gw_migrate_info *info);
 };
 
 /*
- * Ownership: who may run the guest (docs/protocol.md, Handoff). One small file per machine, written to a
- * temporary name, synced and renamed before the act that relies on it.
+ * Ownership: who may run the guest (docs/protocol.md, Handoff). One small file per machine, written
+ * to a temporary name, synced and renamed before the act that relies on it.
  */
 enum gw_owner_state {
     GW_OWNER_OWNER,    /* this side owns epoch and may run */
@@ -105,6 +108,9 @@ const char *gw_owner_state_name(enum gw_owner_state state);
 /* ---- Source ---- */
 
 struct gw_source_ops {
+    /* A pause is near; the guest runs. What would make it long is done now (dirty disk caches are
+     * written out). May take its time, may come several times, may be NULL. */
+    int (*prepare)(void *vm, struct gw_error *error);
     /* Stops all vCPUs and I/O. On return nothing writes guest memory. */
     int (*pause)(void *vm, struct gw_error *error);
     /* Undoes pause: the guest runs on here. Also called after a failed or cancelled switchover. */
@@ -113,8 +119,9 @@ struct gw_source_ops {
     int (*save_state)(void *vm, struct gw_buf *out, struct gw_error *error);
     /* The machine description for OFFER, JSON text. */
     int (*describe)(void *vm, struct gw_buf *out, struct gw_error *error);
-    /* Called once after READY, before the release is recorded: host resources that the destination needs
-     * (disk locks) are given up. reacquire() takes them again if the migration fails after all. */
+    /* Called once after READY, before the release is recorded: host resources that the destination
+     * needs (disk locks) are given up. reacquire() takes them again if the migration fails after
+     * all. */
     int (*release)(void *vm, struct gw_error *error);
     int (*reacquire)(void *vm, struct gw_error *error);
     bool (*is_running)(void *vm); /* whether the guest ran before; a paused guest arrives paused */
@@ -125,10 +132,10 @@ struct gw_source_config {
     void *vm;
     struct gw_memory *memory;
     struct gw_tracker tracker;
-    const char *name;            /* of the machine, for people */
-    const char *uri;             /* tcp:HOST:PORT, unix:PATH, fd:N, exec:COMMAND */
-    const char *ownership_path;  /* record file; NULL: kept in memory only (tests) */
-    const char *log_directory;   /* flight logs go here as SESSION.json; NULL: nowhere */
+    const char *name;           /* of the machine, for people */
+    const char *uri;            /* tcp:HOST:PORT, unix:PATH, fd:N, exec:COMMAND */
+    const char *ownership_path; /* record file; NULL: kept in memory only (tests) */
+    const char *log_directory;  /* flight logs go here as SESSION.json; NULL: nowhere */
     struct gw_migrate_parameters parameters;
     struct gw_migrate_listener listener;
 };
@@ -137,7 +144,8 @@ struct gw_source;
 /* Starts a migration in the background; strings are copied. Fails at once on a malformed URI. */
 int gw_source_start(const struct gw_source_config *config, struct gw_source **ret_source,
                     struct gw_error *error);
-void gw_source_set_parameters(struct gw_source *source, const struct gw_migrate_parameters *parameters);
+void gw_source_set_parameters(struct gw_source *source,
+                              const struct gw_migrate_parameters *parameters);
 void gw_source_cancel(struct gw_source *source); /* asks; the status tells when it is done */
 void gw_source_info(struct gw_source *source, struct gw_migrate_info *ret_info);
 int gw_source_wait(struct gw_source *source, int timeout_ms); /* 0 ended, -ETIMEDOUT */
@@ -146,21 +154,21 @@ void gw_source_free(struct gw_source *source); /* cancels if it has not ended; N
 /* ---- Destination ---- */
 
 struct gw_destination_ops {
-    /* Builds the machine from its description (hostile JSON) and returns its empty memory, whose regions
-     * the engine compares with OFFER. A refusal's sentence is sent to the source. */
+    /* Builds the machine from its description (hostile JSON) and returns its empty memory, whose
+     * regions the engine compares with OFFER. A refusal's sentence is sent to the source. */
     int (*prepare)(void *vm, const char *description, size_t length, struct gw_memory **ret_memory,
                    struct gw_error *error);
-    /* Loads device state into the machine, which does not run. Also for rehearsals, so it may come again. Must
-     * not look at guest memory, which is still arriving. */
+    /* Loads device state into the machine, which does not run. Also for rehearsals, so it may come
+     * again. Must not look at guest memory, which is still arriving. */
     int (*load_state)(void *vm, const void *stream, size_t length, struct gw_error *error);
-    /* Takes the host resources that the source has released (disk locks); before the first instruction. When
-     * it fails the source takes the guest back. */
+    /* Takes the host resources that the source has released (disk locks); before the first
+     * instruction. When it fails the source takes the guest back. */
     int (*acquire)(void *vm, struct gw_error *error);
-    /* The guest is ours: run it (or leave it paused when it came so). A failure says that no instruction was
-     * executed; the source then takes the guest back. */
+    /* The guest is ours: run it (or leave it paused when it came so). A failure says that no
+     * instruction was executed; the source then takes the guest back. */
     int (*start)(void *vm, bool run, struct gw_error *error);
-    /* The attempt is over without us owning the guest: throw the machine away. Only after prepare() has
-     * succeeded; prepare() may then come again for another source (tcp:, unix:). */
+    /* The attempt is over without us owning the guest: throw the machine away. Only after prepare()
+     * has succeeded; prepare() may then come again for another source (tcp:, unix:). */
     void (*discard)(void *vm);
 };
 
@@ -177,13 +185,15 @@ struct gw_destination_config {
 struct gw_destination;
 int gw_destination_start(const struct gw_destination_config *config,
                          struct gw_destination **ret_destination, struct gw_error *error);
-/* The address that it listens on, with the port filled in where 0 was asked for ("tcp:127.0.0.1:40123"). */
+/* The address that it listens on, with the port filled in where 0 was asked for
+ * ("tcp:127.0.0.1:40123"). */
 const char *gw_destination_uri(struct gw_destination *destination);
 void gw_destination_cancel(struct gw_destination *destination);
 void gw_destination_info(struct gw_destination *destination, struct gw_migrate_info *ret_info);
 int gw_destination_wait(struct gw_destination *destination, int timeout_ms);
-/* Ends everything. After COMPLETED it goes on answering a source that did not hear that the guest runs here,
- * until that source knows; so keep the object for a while, best as long as the guest runs. */
+/* Ends everything. After COMPLETED it goes on answering a source that did not hear that the guest
+ * runs here, until that source knows; so keep the object for a while, best as long as the guest
+ * runs. */
 void gw_destination_free(struct gw_destination *destination);
 
 #ifdef __cplusplus

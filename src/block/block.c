@@ -81,6 +81,11 @@ int block_release(struct block *block, struct gw_error *error)
     return block->ops->release(block, error);
 }
 
+int block_sync(struct block *block, struct gw_error *error)
+{
+    return block->ops->sync(block, error);
+}
+
 uint64_t block_bytes(const struct block *block)
 {
     return block->bytes;

@@ -11,7 +11,8 @@
  * block_drain(), block_acquire() and block_release() are called with it held, by any thread; the
  * block takes it by itself only in its event source on the loop. So whoever drains reaps the
  * completions itself, and the loop that comes later finds nothing. block_attach(), block_detach()
- * and block_free() are for the loop's thread, without the lock.
+ * and block_free() are for the loop's thread, without the lock; block_sync() is for any, without
+ * it.
  */
 #ifndef BLOCK_BLOCK_H
 #define BLOCK_BLOCK_H
@@ -59,6 +60,7 @@ struct block_ops {
     const char *name; /* "file" */
     int (*acquire)(struct block *block, struct gw_error *error);
     int (*release)(struct block *block, struct gw_error *error);
+    int (*sync)(struct block *block, struct gw_error *error);
     void (*submit)(struct block *block, struct block_request *request);
     void (*kick)(struct block *block);
     /* The next request that has ended, `result` set, or NULL; `wait`: waits for one. */
@@ -121,6 +123,10 @@ int block_acquire(struct block *block, struct gw_error *error);
 /* Writes everything out, closes and unlocks. Nothing may be in flight. -EIO and the like when the
  * last flush failed; the disk is given up all the same. Idempotent. */
 int block_release(struct block *block, struct gw_error *error);
+
+/* Writes out what has completed so far, while the machine goes on; a disk that is not held has
+ * nothing. Any thread, without the I/O lock, for as long as nobody frees the block. */
+int block_sync(struct block *block, struct gw_error *error);
 
 uint64_t block_bytes(const struct block *block); /* 0 while unknown */
 bool block_read_only(const struct block *block);

@@ -224,6 +224,23 @@ static int file_release(struct block *block, struct gw_error *error)
     return 0;
 }
 
+/* A descriptor of its own, so that the disk may be released meanwhile. */
+static int file_sync(struct block *block, struct gw_error *error)
+{
+    struct block_file *file = (struct block_file *)block;
+    pthread_mutex_lock(block->io_lock);
+    bool dirty = block->held && !block->read_only;
+    _cleanup_close_ int fd = dirty ? fcntl(file->fd, F_DUPFD_CLOEXEC, 0) : -1;
+    int failed = dirty && fd < 0 ? errno : 0;
+    pthread_mutex_unlock(block->io_lock);
+    if (fd >= 0 && fdatasync(fd) < 0)
+        failed = errno;
+    if (failed)
+        return gw_error_set(error, GW_LAYER_BLOCK, GW_CODE_IO, -failed,
+                            "disk '%s' could not be written out: %s", file->path, strerror(failed));
+    return 0;
+}
+
 /* ---- The table ---- */
 
 static void file_submit(struct block *block, struct block_request *request)
@@ -264,6 +281,7 @@ static const struct block_ops file_ops = {
     .name = "file",
     .acquire = file_acquire,
     .release = file_release,
+    .sync = file_sync,
     .submit = file_submit,
     .kick = file_kick,
     .take = file_take,

@@ -163,16 +163,29 @@ int board_acquire_disks(struct board *board, struct gw_error *error)
         r = block_acquire(board->block[i], error);
     pthread_mutex_unlock(&board->io_lock);
     if (r < 0)
-        board_release_disks(board);
+        (void)board_release_disks(board, NULL);
     return r;
 }
 
-void board_release_disks(struct board *board)
+int board_release_disks(struct board *board, struct gw_error *error)
 {
+    int first = 0;
     pthread_mutex_lock(&board->io_lock);
-    for (unsigned i = 0; i < board->config.disk_count; i++)
-        (void)block_release(board->block[i], NULL); /* what is lost is the guest's to find out */
+    for (unsigned i = 0; i < board->config.disk_count; i++) {
+        int r = block_release(board->block[i], first < 0 ? NULL : error);
+        if (first == 0)
+            first = r;
+    }
     pthread_mutex_unlock(&board->io_lock);
+    return first;
+}
+
+int board_sync_disks(struct board *board, struct gw_error *error)
+{
+    int r = 0;
+    for (unsigned i = 0; r == 0 && i < board->config.disk_count; i++)
+        r = block_sync(board->block[i], error);
+    return r;
 }
 
 /* ---- The whole ---- */

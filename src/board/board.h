@@ -87,9 +87,13 @@ void board_free(struct board *board); /* stops first */
 /* Opens and locks the disks of a deferred board; -EBUSY with a sentence when somebody holds them.
  */
 int board_acquire_disks(struct board *board, struct gw_error *error);
-/* Gives the locks up (source after COMMIT); the board can only be freed or acquire again
- * afterwards. */
-void board_release_disks(struct board *board);
+/* Writes all disks out and gives the locks up (source before COMMIT); the board can only be freed
+ * or acquire again afterwards. All are given up also when one could not be written out, which is
+ * the error. */
+int board_release_disks(struct board *board, struct gw_error *error);
+/* Writes out what the guest has written so far, while it runs on, so that releasing is quick. Any
+ * thread. */
+int board_sync_disks(struct board *board, struct gw_error *error);
 
 /* Images and device tree into RAM, harts and devices as after power-on. Does not run them. */
 int board_boot(struct board *board, struct gw_error *error);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The course of a migration on the source: connect, OFFER, rounds until the policy says so, switchover.
+ * The course of a migration on the source: connect, OFFER, rounds until the policy says so,
+ * switchover.
  *
  *     SETUP --> ACTIVE --> DEVICE --> COMMITTING --> COMPLETED
  *       |         ^  |       |             |
@@ -27,6 +28,8 @@
 #define SAMPLE_NS (50 * MILLISECOND_NS)
 #define REHEARSE_AGAIN_NS (1000 * MILLISECOND_NS)
 #define FLUSH_NS (500 * MILLISECOND_NS)
+#define PREPARE_AGAIN_NS (1000 * MILLISECOND_NS)
+#define PREPARE_LONG_NS (10 * MILLISECOND_NS)
 #define MAX_NAP_NS (100 * MILLISECOND_NS) /* between rounds with little to send */
 
 uint64_t source_elapsed_ns(const struct gw_source *source)
@@ -205,15 +208,15 @@ static int take_rehearsed(struct gw_source *source, const struct message *messag
     }
     source->rehearsal = REHEARSAL_PASSED;
     source->measured.load_us = rehearsed->load_ns / 1000;
-    source_event(source, "rehearsal: %llu bytes of device state, saved in %llu us, loaded in %llu us",
-                 (unsigned long long)source->state_bytes,
-                 (unsigned long long)source->measured.save_us,
-                 (unsigned long long)source->measured.load_us);
+    source_event(
+        source, "rehearsal: %llu bytes of device state, saved in %llu us, loaded in %llu us",
+        (unsigned long long)source->state_bytes, (unsigned long long)source->measured.save_us,
+        (unsigned long long)source->measured.load_us);
     return 0;
 }
 
-/* READY can overtake the news that the last page has been written. One of an attempt that was taken back may
- * still be under way; it changes nothing. */
+/* READY can overtake the news that the last page has been written. One of an attempt that was taken
+ * back may still be under way; it changes nothing. */
 static int take_ready(struct gw_source *source, const struct message *message,
                       struct gw_error *error)
 {
@@ -259,8 +262,8 @@ int source_await_round(struct gw_source *source, uint64_t until_ns, struct gw_er
 
 /* ---- Setup ---- */
 
-/* While it is on, cancelling breaks all connections of the session, so that nothing waits for one that does
- * not come; otherwise the destination is told politely. */
+/* While it is on, cancelling breaks all connections of the session, so that nothing waits for one
+ * that does not come; otherwise the destination is told politely. */
 static int set_connecting(struct gw_source *source, bool connecting, struct gw_error *error)
 {
     monitor_enter(&source->monitor);
@@ -495,7 +498,8 @@ static void add_sample(struct gw_source *source)
     };
 }
 
-/* The first rounds are kept besides the last ones: with an idle guest only they show what the link can do. */
+/* The first rounds are kept besides the last ones: with an idle guest only they show what the link
+ * can do. */
 void source_record_round(struct gw_source *source)
 {
     struct gw_round round = rounds_result(source->rounds);
@@ -570,7 +574,8 @@ static int run_round(struct gw_source *source, struct policy_decision *decision,
     return 0;
 }
 
-/* Little to send and no wish to switch (after a switchover that was taken back): let some time pass. */
+/* Little to send and no wish to switch (after a switchover that was taken back): let some time
+ * pass. */
 static int nap(struct gw_source *source, const struct policy_decision *decision,
                struct gw_error *error)
 {
@@ -593,18 +598,38 @@ static int give_up(const struct policy_decision *decision, struct gw_error *erro
                         decision->reason);
 }
 
-/* The state must have been rehearsed before a pause. When that had not been known yet, the policy decides
- * again with what it showed. */
+/* Lets the VMM do ahead what would make the pause long. -EAGAIN when that took so long that the
+ * policy should look again. */
+static int prepare_pause(struct gw_source *source, struct gw_error *error)
+{
+    uint64_t began_ns = source_elapsed_ns(source);
+    if (!source->config.ops->prepare ||
+        (source->prepared_ns && began_ns - source->prepared_ns < PREPARE_AGAIN_NS))
+        return 0;
+    int r = source->config.ops->prepare(source->config.vm, error);
+    source->prepared_ns = source_elapsed_ns(source);
+    if (r < 0)
+        return r;
+    return source->prepared_ns - began_ns > PREPARE_LONG_NS ? -EAGAIN : 0;
+}
+
+/* The state must have been rehearsed before a pause. When that had not been known yet, the policy
+ * decides again with what it showed. */
 static int try_switch(struct gw_source *source, struct gw_error *error)
 {
-    if (source->rehearsal == REHEARSAL_PASSED || !(source->features & WIRE_FEATURE_REHEARSAL))
+    bool rehearsed =
+        source->rehearsal == REHEARSAL_PASSED || !(source->features & WIRE_FEATURE_REHEARSAL);
+    int r = prepare_pause(source, error);
+    if (r < 0)
+        return r;
+    if (rehearsed)
         return source_switch_over(source, error);
-    int r = source_await_rehearsal(source, error);
+    r = source_await_rehearsal(source, error);
     return r < 0 ? r : -EAGAIN;
 }
 
-/* What the rehearsal measured can have been an outlier (a disk that was busy, say), and nothing else would
- * ever correct it: when it alone stands in the way it is measured again. */
+/* What the rehearsal measured can have been an outlier (a disk that was busy, say), and nothing
+ * else would ever correct it: when it alone stands in the way it is measured again. */
 static int rehearse_again(struct gw_source *source, const struct policy_decision *decision,
                           struct gw_error *error)
 {
@@ -672,7 +697,8 @@ static void farewell(struct gw_source *source, struct gw_error *error)
 static const char *what_next(const struct gw_source *source, const struct gw_error *error)
 {
     if (source->owner.state == GW_OWNER_RELEASED)
-        return "find out whether the guest runs on the destination (godwit status there); if that host "
+        return "find out whether the guest runs on the destination (godwit status there); if that "
+               "host "
                "is off for good, godwit reclaim takes the guest back";
     switch (error->code) {
     case GW_CODE_BUDGET:
@@ -689,7 +715,9 @@ static void write_log(struct gw_source *source, enum gw_migrate_status status,
                       const struct gw_error *error)
 {
     bool failed = status != GW_MIGRATE_COMPLETED;
-    const char *side = !failed ? "" : source->session.origin == SESSION_PEER ? "destination" : "source";
+    const char *side = !failed                                  ? ""
+                       : source->session.origin == SESSION_PEER ? "destination"
+                                                                : "source";
     flightlog_set_verdict(source->log, source_elapsed_ns(source), status, source->phase, side,
                           failed ? error : NULL, failed ? what_next(source, error) : "");
     monitor_enter(&source->monitor);
@@ -774,8 +802,9 @@ static void *coordinator_main(void *opaque)
     if (r < 0 && source->paused && source->owner.state == GW_OWNER_OWNER) {
         struct gw_error why = {0};
         if (source_resume(source, &why) < 0)
-            gw_error_set(&error, why.layer, why.code, 0, "%.220s; and the guest could not be resumed: %.220s",
-                         error.message, why.message);
+            gw_error_set(&error, why.layer, why.code, 0,
+                         "%.220s; and the guest could not be resumed: %.220s", error.message,
+                         why.message);
     }
     end(source, r, &error);
     return NULL;
@@ -792,11 +821,11 @@ static int read_owner(const char *path, struct gw_ownership *ret_owner, struct g
     else if (r < 0)
         return r;
     if (owner.state != GW_OWNER_OWNER)
-        return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_STATE, -EBUSY,
-                            "this side does not own the guest (it is %s, epoch %llu, peer '%s'), so "
-                            "it cannot send it",
-                            gw_owner_state_name(owner.state), (unsigned long long)owner.epoch,
-                            owner.peer);
+        return gw_error_set(
+            error, GW_LAYER_MIGRATE, GW_CODE_STATE, -EBUSY,
+            "this side does not own the guest (it is %s, epoch %llu, peer '%s'), so "
+            "it cannot send it",
+            gw_owner_state_name(owner.state), (unsigned long long)owner.epoch, owner.peer);
     *ret_owner = owner;
     return 0;
 }
@@ -889,7 +918,8 @@ int gw_source_start(const struct gw_source_config *config, struct gw_source **re
     return r;
 }
 
-void gw_source_set_parameters(struct gw_source *source, const struct gw_migrate_parameters *parameters)
+void gw_source_set_parameters(struct gw_source *source,
+                              const struct gw_migrate_parameters *parameters)
 {
     monitor_enter(&source->monitor);
     source->parameters = *parameters;
@@ -919,8 +949,8 @@ void gw_source_info(struct gw_source *source, struct gw_migrate_info *ret_info)
 
 int gw_source_wait(struct gw_source *source, int timeout_ms)
 {
-    uint64_t until = timeout_ms < 0 ? UINT64_MAX
-                                    : host_monotonic_ns() + (uint64_t)timeout_ms * MILLISECOND_NS;
+    uint64_t until =
+        timeout_ms < 0 ? UINT64_MAX : host_monotonic_ns() + (uint64_t)timeout_ms * MILLISECOND_NS;
     bool in_time = true;
     monitor_enter(&source->monitor);
     while (!source->told && in_time)

@@ -52,12 +52,12 @@ struct gw_source {
     struct ratelimit limiter;
     struct rounds *rounds;
     struct flightlog *log;
-    uint64_t features;       /* agreed */
+    uint64_t features;  /* agreed */
     uint64_t record_ns; /* what writing an ownership record takes, the best of all that were seen */
-    bool tracking;           /* the tracker has been started */
-    bool was_running;        /* the guest ran before the pause that is on */
-    bool paused;             /* we paused it */
-    const char *phase;       /* for the verdict */
+    bool tracking;      /* the tracker has been started */
+    bool was_running;   /* the guest ran before the pause that is on */
+    bool paused;        /* we paused it */
+    const char *phase;  /* for the verdict */
     /* series for the policy */
     struct gw_round series[SERIES_MAX];
     size_t series_count;
@@ -67,6 +67,7 @@ struct gw_source {
     uint64_t state_bytes;
     enum rehearsal rehearsal;
     uint64_t rehearsed_ns; /* when, since the beginning */
+    uint64_t prepared_ns;  /* the same of the last prepare(); 0: never */
     uint64_t state_serial;
     uint32_t attempt;
     unsigned failed_switches;
@@ -86,28 +87,31 @@ void source_event(struct gw_source *source, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /*
- * Waits for a record from the destination until `until_ns`. 1: there is one; 0: time over; negative: the
- * session failed, was cancelled, or the deadline has passed. Applies changed parameters on the way.
+ * Waits for a record from the destination until `until_ns`. 1: there is one; 0: time over;
+ * negative: the session failed, was cancelled, or the deadline has passed. Applies changed
+ * parameters on the way.
  */
 int source_next(struct gw_source *source, uint64_t until_ns, struct message *ret_message,
                 struct gw_error *error);
 /* Records that may come at any time (REHEARSED, PROGRESS); anything else is out of order. */
 int source_take(struct gw_source *source, const struct message *message, struct gw_error *error);
-/* Waits until the round has ended, taking what comes; 0, -ETIME at `until_ns`, or the session's failure. */
+/* Waits until the round has ended, taking what comes; 0, -ETIME at `until_ns`, or the session's
+ * failure. */
 int source_await_round(struct gw_source *source, uint64_t until_ns, struct gw_error *error);
 void source_record_round(struct gw_source *source);
 
 /* switchover.c */
 int source_rehearse(struct gw_source *source, struct gw_error *error);
 int source_await_rehearsal(struct gw_source *source, struct gw_error *error);
-/* 0: the guest is the destination's. -EAGAIN: the budget would have been overrun, it runs here again, go on.
- * Other errors end the migration; the guest runs here unless ownership was given away. */
+/* 0: the guest is the destination's. -EAGAIN: the budget would have been overrun, it runs here
+ * again, go on. Other errors end the migration; the guest runs here unless ownership was given
+ * away. */
 int source_switch_over(struct gw_source *source, struct gw_error *error);
 int source_resume(struct gw_source *source, struct gw_error *error);
 
 /* handoff.c */
-/* Writes the record that is there already: so a directory that cannot be written is found before the pause,
- * and the time that it takes is known. */
+/* Writes the record that is there already: so a directory that cannot be written is found before
+ * the pause, and the time that it takes is known. */
 int source_rehearse_record(struct gw_source *source, struct gw_error *error);
 int source_hand_over(struct gw_source *source, struct gw_error *error);
 

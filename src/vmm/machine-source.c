@@ -68,6 +68,14 @@ static int op_save_state(void *vm, struct gw_buf *out, struct gw_error *error)
     return board_save(machine->board, out, error);
 }
 
+/* On the engine's own thread: the guest and the loop go on meanwhile. */
+static int op_prepare(void *vm, struct gw_error *error)
+{
+    struct machine *machine = vm;
+
+    return board_sync_disks(machine->board, error);
+}
+
 static int describe_on_loop(void *argument)
 {
     struct operation *operation = argument;
@@ -93,8 +101,7 @@ static int release_on_loop(void *argument)
     if (operation->machine->powered_off || operation->machine->ending)
         return machine_fail(operation->error, GW_CODE_STATE, -ESHUTDOWN,
                             "the machine is shutting down and stays here");
-    board_release_disks(operation->machine->board);
-    return 0;
+    return board_release_disks(operation->machine->board, operation->error);
 }
 
 static int op_release(void *vm, struct gw_error *error)
@@ -127,6 +134,7 @@ static bool op_is_running(void *vm)
 }
 
 static const struct gw_source_ops source_ops = {
+    .prepare = op_prepare,
     .pause = op_pause,
     .resume = op_resume,
     .save_state = op_save_state,

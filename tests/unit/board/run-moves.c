@@ -79,7 +79,7 @@ static struct board *move(struct board *from, const char *disk)
     }
     if (board_save(from, &state, &error) < 0)
         die(&error);
-    board_release_disks(from);
+    (void)board_release_disks(from, NULL);
     if (board_load(to, state.data, state.length, &error) < 0 || board_acquire_disks(to, &error) < 0)
         die(&error);
     gw_buf_fini(&state);

@@ -83,7 +83,7 @@ static void deferred_board_runs_only_with_its_disks(void **state)
     assert_int_equal(board_boot(other, NULL), 0);
     assert_int_equal(board_start(other, &error), -EBUSY);
     assert_int_equal(board_acquire_disks(other, &error), -EBUSY);
-    board_release_disks(m.board);
+    assert_int_equal(board_release_disks(m.board, NULL), 0);
     assert_int_equal(board_acquire_disks(other, &error), 0);
     assert_int_equal(board_start(other, &error), 0);
     assert_int_equal(board_acquire_disks(m.board, &error), -EBUSY);

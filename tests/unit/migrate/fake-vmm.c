@@ -196,6 +196,16 @@ void fake_vmm_free(struct fake_vmm *vmm)
 
 /* ---- Source ---- */
 
+static int fake_prepare_pause(void *opaque, struct gw_error *error)
+{
+    struct fake_vmm *vmm = opaque;
+    nap_ms(vmm->prepare_pause_ms);
+    if (vmm->fail_prepare_pause)
+        return injected(vmm->fail_prepare_pause, GW_CODE_IO, error);
+    vmm->pauses_prepared += vmm->running;
+    return 0;
+}
+
 static int fake_pause(void *opaque, struct gw_error *error)
 {
     struct fake_vmm *vmm = opaque;
@@ -229,10 +239,10 @@ static int fake_save(void *opaque, struct gw_buf *out, struct gw_error *error)
 static int fake_describe(void *opaque, struct gw_buf *out, struct gw_error *error)
 {
     struct fake_vmm *vmm = opaque;
-    return gw_buf_printf(out,
-                         "{\"fake\": 1, \"pages\": %llu, \"writers\": %u, \"hot\": %llu, \"nap\": %u}",
-                         (unsigned long long)vmm->pages, vmm->writers,
-                         (unsigned long long)vmm->hot_pages, vmm->nap_us);
+    return gw_buf_printf(
+        out, "{\"fake\": 1, \"pages\": %llu, \"writers\": %u, \"hot\": %llu, \"nap\": %u}",
+        (unsigned long long)vmm->pages, vmm->writers, (unsigned long long)vmm->hot_pages,
+        vmm->nap_us);
 }
 
 static int fake_release(void *opaque, struct gw_error *error)
@@ -256,6 +266,7 @@ static bool fake_is_running(void *opaque)
 }
 
 const struct gw_source_ops fake_source_ops = {
+    .prepare = fake_prepare_pause,
     .pause = fake_pause,
     .resume = fake_resume,
     .save_state = fake_save,

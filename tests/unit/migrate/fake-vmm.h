@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A virtual machine without CPU and devices, for the engine's tests. Writer threads play the vCPUs: they
- * write numbered values into guest memory and note what they wrote, page by page. The notes are the device
- * state, so the destination can tell for every single page whether the copy that it has is the last one.
+ * A virtual machine without CPU and devices, for the engine's tests. Writer threads play the vCPUs:
+ * they write numbered values into guest memory and note what they wrote, page by page. The notes
+ * are the device state, so the destination can tell for every single page whether the copy that it
+ * has is the last one.
  */
 #ifndef TESTS_FAKE_VMM_H
 #define TESTS_FAKE_VMM_H
@@ -19,22 +20,22 @@
 
 struct fake_vmm {
     /* what it is; the destination learns it from the description */
-    uint64_t pages;       /* of region "ram"; a second region "ram-high" of 16 pages always follows */
-    unsigned writers;     /* threads */
-    uint64_t hot_pages;   /* the writers' working set */
+    uint64_t pages;     /* of region "ram"; a second region "ram-high" of 16 pages always follows */
+    unsigned writers;   /* threads */
+    uint64_t hot_pages; /* the writers' working set */
     _Atomic unsigned nap_us; /* between two writes of one writer */
-    uint64_t state_bytes; /* besides the notes */
+    uint64_t state_bytes;    /* besides the notes */
     /* what is to go wrong */
-    const char *refuse_prepare, *fail_save, *fail_load, *fail_final_load, *fail_acquire, *fail_start,
-        *fail_release, *fail_reacquire, *fail_pause;
-    unsigned load_ms;           /* how long loading takes */
-    unsigned final_load_ms;     /* ... after the rehearsal */
-    unsigned pause_ms, start_ms, acquire_ms, prepare_ms;
-    unsigned slow_final_loads;  /* how many final loads take final_load_ms; 0: all */
-    bool damage_memory;         /* one byte changes while the final state is loaded */
+    const char *refuse_prepare, *fail_save, *fail_load, *fail_final_load, *fail_acquire,
+        *fail_start, *fail_release, *fail_reacquire, *fail_pause, *fail_prepare_pause;
+    unsigned load_ms;       /* how long loading takes */
+    unsigned final_load_ms; /* ... after the rehearsal */
+    unsigned pause_ms, start_ms, acquire_ms, prepare_ms, prepare_pause_ms;
+    unsigned slow_final_loads; /* how many final loads take final_load_ms; 0: all */
+    bool damage_memory;        /* one byte changes while the final state is loaded */
     /* what happened */
-    _Atomic unsigned pauses, resumes, releases, reacquires, loads, saves, starts, discards, prepares,
-        acquires;
+    _Atomic unsigned pauses, resumes, releases, reacquires, loads, saves, starts, discards,
+        prepares, acquires, pauses_prepared; /* the last: with the guest running */
     _Atomic bool running;
     _Atomic uint64_t writes;
     uint64_t wrong_pages; /* found by start() */
