@@ -42,9 +42,8 @@ struct machine {
     struct gw_destination *destination;
     bool has_info; /* there was a migration: `info` and `outgoing` are its */
     bool outgoing;
-    struct gw_migrate_info info; /* as last published */
-    struct gw_migrate_info
-        final; /* how the migration that is being freed ended; NONE: not known yet */
+    struct gw_migrate_info info;  /* as last published */
+    struct gw_migrate_info final; /* how the one being freed ended; NONE: not known yet */
     uint64_t announced_round;
     char *uri;        /* of the migration of `info` */
     char *listen_uri; /* where a destination listens, or NULL */
@@ -77,7 +76,7 @@ int machine_listen(struct machine *machine, const char *uri, struct gw_error *er
 /* Changes the record to `state` under its present epoch plus `epochs`. */
 int machine_record_owner(struct machine *machine, enum gw_owner_state state, unsigned epochs,
                          struct gw_error *error);
-struct gw_ownership
-machine_ownership(struct machine *machine); /* NOBODY, epoch 0, without a record */
+/* NOBODY of epoch 0 where there is no record. */
+struct gw_ownership machine_ownership(struct machine *machine);
 
 #endif

@@ -11,10 +11,12 @@
 #include "vmm/qmp-dispatch.h"
 
 #define QMP_MAX_CLIENTS 32
-#define QMP_MAX_QUEUE_BYTES ((size_t)4 << 20) /* a client that leaves more unread is disconnected  \
-                                               */
-#define QMP_HIGH_WATER_BYTES ((size_t)256 << 10) /* its requests wait while this much is unread */
-#define QMP_TURN_REQUESTS 32                     /* served before others have their turn */
+/* A client that leaves more unread is disconnected. */
+#define QMP_MAX_QUEUE_BYTES ((size_t)4 << 20)
+/* A client's requests wait while it leaves this much unread. */
+#define QMP_HIGH_WATER_BYTES ((size_t)256 << 10)
+/* Requests of one client that are served before others have their turn. */
+#define QMP_TURN_REQUESTS 32
 
 struct qmp_server;
 

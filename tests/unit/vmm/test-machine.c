@@ -72,6 +72,8 @@ static struct fixture *make_fixture(sd_event *loop)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
 
+    if (!fixture)
+        abort();
     snprintf(fixture->base, sizeof fixture->base, "/tmp/godwit-test-XXXXXX");
     assert_non_null(mkdtemp(fixture->base));
     snprintf(fixture->firmware, sizeof fixture->firmware, "%s/firmware", fixture->base);
