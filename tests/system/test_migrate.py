@@ -90,7 +90,7 @@ while data := link.recv(65536):
 
 
 def test_with_four_harts(boot):
-    guest = boot(cpus=4, append="godwit.memory=32 godwit.rate=8")
+    guest = boot(cpus=4, append="godwit.memory=32 godwit.rate=8", memory="192M")
     guest.console.wait(r"memory: \d+ visits", 120)
     for _ in range(3):
         move(guest, "tcp:127.0.0.1:0")
