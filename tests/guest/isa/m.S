@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* M: with division by zero and overflow (unprivileged ISA, table 7.1). */
+#include "check.h"
+    BEGIN
+    RR(mul, 0x100000001, 0x100000001, 0x200000001)
+    RR(mul, -3, 5, -15)
+    RR(mulh, -1, -1, 0)
+    RR(mulh, 0x8000000000000000, 2, -1)
+    RR(mulhu, -1, -1, -2)
+    RR(mulhsu, -1, -1, -1)
+    RR(mulhsu, 1, -1, 0)
+    RR(mulw, 0x7fffffff, 2, -2)
+    RR(div, 20, -6, -3)
+    RR(div, 5, 0, -1)
+    RR(div, 0x8000000000000000, -1, 0x8000000000000000)
+    RR(divu, -1, 2, 0x7fffffffffffffff)
+    RR(divu, 5, 0, -1)
+    RR(rem, -20, 6, -2)
+    RR(rem, 5, 0, 5)
+    RR(rem, 0x8000000000000000, -1, 0)
+    RR(remu, -1, 10, 5)
+    RR(remu, 5, 0, 5)
+    RR(divw, 0x80000000, -1, 0xffffffff80000000)
+    RR(divw, 7, 0x100000000, -1)
+    RR(divuw, 0xfffffffff, 2, 0x7fffffff)
+    RR(divuw, 5, 0, -1)
+    RR(remw, 0x80000000, -1, 0)
+    RR(remw, 0x180000005, 0, 0xffffffff80000005)
+    RR(remuw, 0xffffffff, 0, -1)
+    RR(remuw, 0xffffffff, 16, 15)
+    END
