@@ -73,7 +73,8 @@ static int make_directories(const char *path, struct gw_error *error)
     return 0;
 }
 
-/* Nobody else may write into the machine's directory. */
+/* Nobody else may write into the machine's directory. One that was there before is never changed:
+ * it may be something else, named by mistake. */
 static int check_directory(const char *path, struct gw_error *error)
 {
     struct stat status;
@@ -87,8 +88,12 @@ static int check_directory(const char *path, struct gw_error *error)
             error, GW_LAYER_VMM, GW_CODE_DENIED, -EPERM,
             "the directory '%s' belongs to user %u: choose another name or --run-dir", path,
             status.st_uid);
-    if ((status.st_mode & 077) && chmod(path, 0700) < 0)
-        return fail_at(error, "protect the directory", path, errno);
+    if (status.st_mode & 022)
+        return gw_error_set(
+            error, GW_LAYER_VMM, GW_CODE_DENIED, -EPERM,
+            "others may write into the directory '%s' (mode %03o): take that right away, or "
+            "choose another name or --run-dir",
+            path, status.st_mode & 0777);
     return 0;
 }
 

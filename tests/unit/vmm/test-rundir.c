@@ -76,6 +76,23 @@ static void directory_is_private(void **state)
     rundir_close(&rundir);
 }
 
+static void directory_open_to_others_is_refused_and_left_alone(void **state)
+{
+    struct rundir rundir;
+    struct gw_error error;
+    struct stat status;
+    char path[128];
+
+    snprintf(path, sizeof path, "%s/shared", base);
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(chmod(path, 0777), 0);
+    assert_int_equal(rundir_open(base, "shared", &rundir, &error), -EPERM);
+    assert_non_null(strstr(error.message, path));
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0777);
+    rmdir(path);
+}
+
 static void second_process_is_refused_and_told_the_first(void **state)
 {
     struct rundir first, second;
@@ -169,6 +186,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_are_checked),
         TEST(directory_is_private),
+        TEST(directory_open_to_others_is_refused_and_left_alone),
         TEST(second_process_is_refused_and_told_the_first),
         TEST(leftovers_of_a_killed_process_are_replaced),
         TEST(end_leaves_what_tells_the_story),
