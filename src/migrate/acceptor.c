@@ -17,6 +17,7 @@
 
 #define MILLISECOND_NS 1000000ull
 #define GREETING_MS 2000
+#define CLAIM_MS 1500
 #define QUESTION_MS 5000
 #define ACCEPT_TICK_MS 500
 
@@ -54,9 +55,15 @@ static struct channel *make_channel(struct greeting *greeting, enum wire_role ro
 
 /* ---- Control ---- */
 
+/* A session that has not been accepted, or has just been refused, is soon over: the next one waits for that. */
 static bool claim(struct gw_destination *destination)
 {
+    uint64_t until = host_monotonic_ns() + CLAIM_MS * MILLISECOND_NS;
+    bool in_time = true;
     monitor_enter(&destination->monitor);
+    while (in_time && destination->busy && !destination->accepted && !destination->ended &&
+           !destination->cancel_asked)
+        in_time = monitor_wait(&destination->monitor, until);
     bool claimed = !destination->busy && !destination->ended && !destination->cancel_asked;
     if (claimed)
         destination->busy = true;

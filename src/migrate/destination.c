@@ -611,10 +611,10 @@ static void say_goodbye(struct gw_destination *destination)
     uint64_t until = host_monotonic_ns() + GOODBYE_MS * MILLISECOND_NS;
     bool in_time = true, got_flight = false;
     monitor_enter(&destination->monitor);
-    while (in_time && !session->failed) {
+    while (in_time) {
         struct message message;
         if (!session_pop(session, &message)) {
-            if (session->peer_ended)
+            if (session->peer_ended || session->failed)
                 break;
             in_time = monitor_wait(&destination->monitor, until);
             continue;
@@ -704,6 +704,7 @@ static int abandon(struct gw_destination *destination, int r, struct gw_error *e
     }
     monitor_enter(&destination->monitor);
     destination->busy = false;
+    monitor_notify(&destination->monitor);
     monitor_leave(&destination->monitor);
     return again ? -EAGAIN : r;
 }
