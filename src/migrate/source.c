@@ -733,7 +733,7 @@ static void write_log(struct gw_source *source, enum gw_migrate_status status,
 static void post_flight(struct gw_source *source)
 {
     struct gw_buf text = {0};
-    if (flightlog_serialise(source->log, &text) == 0 && text.length <= WIRE_FLIGHT_MAX_BYTES) {
+    if (flightlog_format_condensed(source->log, &text) == 0 && text.length <= WIRE_FLIGHT_MAX_BYTES) {
         union wire_body body = {.flight = {.bytes = (uint32_t)text.length}};
         session_post(&source->session, WIRE_FLIGHT, &body, text.data, text.length);
     }

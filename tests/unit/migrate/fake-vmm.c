@@ -300,6 +300,8 @@ static int fake_prepare(void *opaque, const char *description, size_t length,
     vmm->prepares++;
     vmm->loads_before = vmm->loads;
     int r = make_memory(vmm, error);
+    if (r == 0 && vmm->populate)
+        r = gw_memory_populate(gw_memory_region(vmm->memory, 0), 0, pages * GW_PAGE_BYTES);
     *ret_memory = vmm->memory;
     return r;
 }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "pair.h"
+#include "proxy.h"
 
 #define MIB_PAGES 256u
 
@@ -120,7 +121,8 @@ static void two_migrations_in_one_process_do_not_meet(void **state)
     pair_fini(&other);
 }
 
-/* Sends what came in `pair` back to a new machine; the record of the first destination goes on counting. */
+/* Sends what came in `pair` back to a new machine; the record of the first destination goes on
+ * counting. */
 static void a_guest_moves_on_from_its_destination(void **state)
 {
     struct pair pair, next;
@@ -202,17 +204,54 @@ static void the_parts_of_the_pause_add_up(void **state)
     uint64_t sum = info.pause.stop + info.pause.ram + info.pause.save + info.pause.send +
                    info.pause.load + info.pause.verify + info.pause.ready + info.pause.commit +
                    info.pause.start;
-    print_message("pause %llu us: stop %llu, save %llu, ram %llu, send %llu, load %llu, ready %llu, "
-                  "commit %llu, start %llu\n",
-                  (unsigned long long)info.pause_us, (unsigned long long)info.pause.stop,
-                  (unsigned long long)info.pause.save, (unsigned long long)info.pause.ram,
-                  (unsigned long long)info.pause.send, (unsigned long long)info.pause.load,
-                  (unsigned long long)info.pause.ready, (unsigned long long)info.pause.commit,
-                  (unsigned long long)info.pause.start);
+    print_message(
+        "pause %llu us: stop %llu, save %llu, ram %llu, send %llu, load %llu, ready %llu, "
+        "commit %llu, start %llu\n",
+        (unsigned long long)info.pause_us, (unsigned long long)info.pause.stop,
+        (unsigned long long)info.pause.save, (unsigned long long)info.pause.ram,
+        (unsigned long long)info.pause.send, (unsigned long long)info.pause.load,
+        (unsigned long long)info.pause.ready, (unsigned long long)info.pause.commit,
+        (unsigned long long)info.pause.start);
     assert_in_range(sum, info.pause_us - 20, info.pause_us + 20);
     uint64_t real_us = (pair.to->start_ns - pair.from->stop_ns) / 1000;
     assert_true(info.pause_us <= real_us + 20000 && real_us <= info.pause_us + 20000);
     assert_true(info.pause_us < 100000);
+    pair_fini(&pair);
+}
+
+/* A whole session as it was on the wire, read by the reader that knows only docs/protocol.md. */
+static void a_recorded_session_keeps_the_rules_of_the_protocol(void **state)
+{
+    const char *reader = getenv("GODWIT_TEST_READER");
+    struct pair pair;
+    char path[128], uri[160], record[128], command[512];
+    assert_non_null(reader);
+    pair_init(&pair, MIB_PAGES, MIB_PAGES / 2);
+    pair_listen(&pair, "unix:");
+    snprintf(path, sizeof path, "%s/proxy", pair.directory);
+    snprintf(record, sizeof record, "%s/record", pair.directory);
+    assert_int_equal(mkdir(record, 0700), 0);
+    struct proxy_rule nothing = {.action = PROXY_NOTHING};
+    struct proxy *proxy = proxy_new(path, pair.listen + 5, nothing, record);
+    snprintf(uri, sizeof uri, "unix:%s", path);
+    pair_send(&pair, uri);
+    pair_wait(&pair);
+    pair_assert_moved(&pair);
+    gw_source_free(pair.source);
+    gw_destination_free(pair.destination);
+    pair.source = NULL;
+    pair.destination = NULL;
+    proxy_free(proxy);
+    snprintf(command, sizeof command, "/usr/bin/python3 -B %s %s", reader, record);
+    assert_int_equal(system(command), 0);
+    snprintf(command, sizeof command, "%s/0.source", record);
+    FILE *stream = fopen(command, "r+");
+    assert_non_null(stream);
+    fseek(stream, 60, SEEK_SET); /* the reader must see a change, or its word means nothing */
+    fputc(0x77, stream);
+    fclose(stream);
+    snprintf(command, sizeof command, "/usr/bin/python3 -B %s %s 2>/dev/null", reader, record);
+    assert_int_not_equal(system(command), 0);
     pair_fini(&pair);
 }
 
@@ -230,6 +269,7 @@ int main(void)
         cmocka_unit_test(a_page_that_becomes_zero_is_cleared_there),
         cmocka_unit_test(untouched_memory_is_allocated_on_neither_side),
         cmocka_unit_test(the_parts_of_the_pause_add_up),
+        cmocka_unit_test(a_recorded_session_keeps_the_rules_of_the_protocol),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
