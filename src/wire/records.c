@@ -181,6 +181,8 @@ int wire_body_decode(uint32_t type, const void *bytes, size_t length, union wire
     size_t fixed = fixed_bytes(layout);
     if (length < fixed)
         return damaged(error, type, "is too short");
+    if (length == 0)
+        bytes = ""; /* an empty buffer may be NULL, on which there is no arithmetic */
     union wire_body made = {0};
     int r = decode_fields(layout, bytes, &made, error);
     if (r < 0)
