@@ -187,7 +187,7 @@ int wire_body_decode(uint32_t type, const void *bytes, size_t length, union wire
     int r = decode_fields(layout, bytes, &made, error);
     if (r < 0)
         return r;
-    const uint8_t *tail = (const uint8_t *)bytes + fixed;
+    const uint8_t *tail = length > 0 ? (const uint8_t *)bytes + fixed : (const uint8_t *)"";
     uint32_t tail_count = layout->tail < 0 ? 0 : *(uint32_t *)((uint8_t *)&made + layout->tail);
     size_t tail_bytes = (size_t)tail_count * layout->tail_unit;
     if (tail_count > layout->tail_max || length - fixed != align_up(tail_bytes, 8))
