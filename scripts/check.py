@@ -102,22 +102,29 @@ def fuzz(run):
     return counts
 
 
+def introspect(build, what):
+    listed = subprocess.run(["meson", "introspect", what, build], capture_output=True, check=True)
+    return json.loads(listed.stdout)
+
+
 def tests_of_layers(build, layers):
-    """Names and programs of the tests that stand in tests/unit/LAYER, as meson knows them."""
-    listed = subprocess.run(["meson", "introspect", "--tests", build], capture_output=True, check=True)
+    """Names of the tests that stand in tests/unit/LAYER, and all files that they need, as meson knows them."""
     folders = tuple(str(build / "tests" / "unit" / layer) + "/" for layer in layers)
-    return {test["name"]: os.path.relpath(test["cmd"][0], build)
-            for test in json.loads(listed.stdout) if test["cmd"][0].startswith(folders)}
+    files = {target["id"]: target["filename"] for target in introspect(build, "--targets")}
+    chosen = [test for test in introspect(build, "--tests") if test["cmd"][0].startswith(folders)]
+    needed = {file for test in chosen for target in test["depends"] for file in files[target]}
+    needed |= {test["cmd"][0] for test in chosen}
+    return [test["name"] for test in chosen], sorted(os.path.relpath(file, build) for file in needed)
 
 
 def engine_threads(run):
     """TSan over the tests of the engine; it tells nothing about single-threaded layers."""
     build = variant_dir("tsan")
     configure(run, build, ["-Db_sanitize=thread", "-Db_lundef=false"], "clang")
-    tests = tests_of_layers(build, ENGINE_TESTS)
+    tests, files = tests_of_layers(build, ENGINE_TESTS)
     if not tests:
         return Counts(skipped=1, reasons=["engine-threads: the tree has no engine test"])
-    compile_all(run, build, *tests.values())
+    compile_all(run, build, *files)
     return run_meson_tests(run, build, "--timeout-multiplier", "6", *tests)
 
 

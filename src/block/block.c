@@ -81,9 +81,9 @@ int block_release(struct block *block, struct gw_error *error)
     return block->ops->release(block, error);
 }
 
-int block_sync(struct block *block, struct gw_error *error)
+int block_sync(struct block *block, pthread_mutex_t *io_lock, struct gw_error *error)
 {
-    return block->ops->sync(block, error);
+    return block->ops->sync(block, io_lock, error);
 }
 
 uint64_t block_bytes(const struct block *block)

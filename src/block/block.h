@@ -60,7 +60,7 @@ struct block_ops {
     const char *name; /* "file" */
     int (*acquire)(struct block *block, struct gw_error *error);
     int (*release)(struct block *block, struct gw_error *error);
-    int (*sync)(struct block *block, struct gw_error *error);
+    int (*sync)(struct block *block, pthread_mutex_t *io_lock, struct gw_error *error);
     void (*submit)(struct block *block, struct block_request *request);
     void (*kick)(struct block *block);
     /* The next request that has ended, `result` set, or NULL; `wait`: waits for one. */
@@ -125,8 +125,9 @@ int block_acquire(struct block *block, struct gw_error *error);
 int block_release(struct block *block, struct gw_error *error);
 
 /* Writes out what has completed so far, while the machine goes on; a disk that is not held has
- * nothing. Any thread, without the I/O lock, for as long as nobody frees the block. */
-int block_sync(struct block *block, struct gw_error *error);
+ * nothing. Any thread, without the machine's I/O lock, which it takes for a moment; nobody may free
+ * the block. */
+int block_sync(struct block *block, pthread_mutex_t *io_lock, struct gw_error *error);
 
 uint64_t block_bytes(const struct block *block); /* 0 while unknown */
 bool block_read_only(const struct block *block);

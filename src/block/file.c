@@ -225,14 +225,14 @@ static int file_release(struct block *block, struct gw_error *error)
 }
 
 /* A descriptor of its own, so that the disk may be released meanwhile. */
-static int file_sync(struct block *block, struct gw_error *error)
+static int file_sync(struct block *block, pthread_mutex_t *io_lock, struct gw_error *error)
 {
     struct block_file *file = (struct block_file *)block;
-    pthread_mutex_lock(block->io_lock);
+    pthread_mutex_lock(io_lock);
     bool dirty = block->held && !block->read_only;
     _cleanup_close_ int fd = dirty ? fcntl(file->fd, F_DUPFD_CLOEXEC, 0) : -1;
     int failed = dirty && fd < 0 ? errno : 0;
-    pthread_mutex_unlock(block->io_lock);
+    pthread_mutex_unlock(io_lock);
     if (fd >= 0 && fdatasync(fd) < 0)
         failed = errno;
     if (failed)

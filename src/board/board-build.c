@@ -184,7 +184,7 @@ int board_sync_disks(struct board *board, struct gw_error *error)
 {
     int r = 0;
     for (unsigned i = 0; r == 0 && i < board->config.disk_count; i++)
-        r = block_sync(board->block[i], error);
+        r = block_sync(board->block[i], &board->io_lock, error);
     return r;
 }
 

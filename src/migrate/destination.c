@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The course of a migration on the destination: wait for a source, build the machine that OFFER describes,
- * let memory arrive, rehearse, and take over when COMMIT comes.
+ * The course of a migration on the destination: wait for a source, build the machine that OFFER
+ * describes, let memory arrive, rehearse, and take over when COMMIT comes.
  *
  *     NONE --> SETUP --> ACTIVE --> DEVICE --> COMPLETED
  *       ^        |         |          |  |
@@ -183,8 +183,8 @@ static void note_offer(struct gw_destination *destination, const struct wire_off
     flightlog_set_session(destination->log, destination->own_session.hex);
     flightlog_set_machine(destination->log, offer->machine, bytes);
     struct gw_error error;
-    if (offer->flights_bytes > 0 && flightlog_set_earlier(destination->log, offer->flights,
-                                                          offer->flights_bytes, &error) < 0)
+    if (offer->flights_bytes > 0 &&
+        flightlog_set_earlier(destination->log, offer->flights, offer->flights_bytes, &error) < 0)
         destination_event(destination, "the earlier flight logs that came are not usable: %s",
                           error.message);
 }
@@ -315,7 +315,8 @@ static int check_part(const struct gw_destination *destination, const struct wir
     return 0;
 }
 
-static void report_rehearsal(struct gw_destination *destination, int r, const struct gw_error *error)
+static void report_rehearsal(struct gw_destination *destination, int r,
+                             const struct gw_error *error)
 {
     size_t length = r < 0 ? strlen(error->message) : 0;
     union wire_body body = {
@@ -328,7 +329,8 @@ static void report_rehearsal(struct gw_destination *destination, int r, const st
     if (r < 0)
         destination_event(destination, "rehearsal failed: %s", error->message);
     else
-        destination_event(destination, "rehearsal: %zu bytes of device state loaded in %" PRIu64 " us",
+        destination_event(destination,
+                          "rehearsal: %zu bytes of device state loaded in %" PRIu64 " us",
                           destination->state.length, destination->load_ns / 1000);
 }
 
@@ -648,14 +650,15 @@ static void fail_session(struct gw_destination *destination, const struct gw_err
     session_post(session, WIRE_REFUSE, &body, error->message, length);
 }
 
-/* The source may have released the guest and sent COMMIT: it will ask. Until then, or for a while, this side
- * stays to answer. */
+/* The source may have released the guest and sent COMMIT: it will ask. Until then, or for a while,
+ * this side stays to answer. */
 static void linger(struct gw_destination *destination)
 {
     uint64_t limit_ms = destination->parameters.handoff_timeout_ms;
     uint64_t until =
         host_monotonic_ns() + (limit_ms ? limit_ms : DEFAULT_LINGER_MS) * MILLISECOND_NS;
-    destination_event(destination, "the session ended after READY: waiting for the source's question");
+    destination_event(destination,
+                      "the session ended after READY: waiting for the source's question");
     bool in_time = true;
     monitor_enter(&destination->monitor);
     while (!destination->confirmed && !destination->leaving && in_time &&
@@ -664,13 +667,20 @@ static void linger(struct gw_destination *destination)
     monitor_leave(&destination->monitor);
 }
 
-/* A source that says itself that it failed or was cancelled has not released the guest, and one that waits for
- * the result of the hashes has not either. */
+/* A source that says itself that it failed or was cancelled has not released the guest, and one
+ * that waits for the result of the hashes has not either. */
 static bool may_be_asked(const struct gw_destination *destination, bool source_gave_up)
 {
     return destination->ready_sent && (!destination->verify || destination->verified) &&
-           !source_gave_up && !destination->confirmed &&
-           destination->takeover == TAKEOVER_REFUSED;
+           !source_gave_up && !destination->confirmed && destination->takeover == TAKEOVER_REFUSED;
+}
+
+static bool is_cancelled(struct gw_destination *destination)
+{
+    monitor_enter(&destination->monitor);
+    bool asked = destination->cancel_asked;
+    monitor_leave(&destination->monitor);
+    return asked;
 }
 
 /* -EAGAIN: nothing had moved yet and another source may come. */
@@ -678,7 +688,7 @@ static int abandon(struct gw_destination *destination, int r, struct gw_error *e
 {
     struct session *session = &destination->own_session;
     bool source_gave_up = (session->failed && session->origin == SESSION_PEER) ||
-                          (r == -ECANCELED && !destination->cancel_asked);
+                          (r == -ECANCELED && !is_cancelled(destination));
     bool accepted = destination->accepted;
     if (accepted)
         takeover_refuse(destination, error);
@@ -690,7 +700,7 @@ static int abandon(struct gw_destination *destination, int r, struct gw_error *e
     discard(destination);
     if (accepted && may_be_asked(destination, source_gave_up))
         linger(destination);
-    if (accepted || destination->cancel_asked)
+    if (accepted || is_cancelled(destination))
         return r;
     monitor_enter(&destination->monitor);
     bool again = !destination->connections_over;
@@ -761,7 +771,7 @@ static void write_log(struct gw_destination *destination, enum gw_migrate_status
     monitor_leave(&destination->monitor);
     if (!info.session[0])
         return; /* nobody came: there was no flight */
-    const char *side = !failed ? ""
+    const char *side = !failed                                           ? ""
                        : destination->own_session.origin == SESSION_PEER ? "source"
                                                                          : "destination";
     flightlog_set_verdict(destination->log, destination_elapsed_ns(destination), status,
@@ -786,7 +796,7 @@ static void stop_connections(struct gw_destination *destination)
 
 static void tell_end(struct gw_destination *destination, int r, const struct gw_error *error)
 {
-    enum gw_migrate_status status = r == 0 ? GW_MIGRATE_COMPLETED
+    enum gw_migrate_status status = r == 0                             ? GW_MIGRATE_COMPLETED
                                     : error->code == GW_CODE_CANCELLED ? GW_MIGRATE_CANCELLED
                                                                        : GW_MIGRATE_FAILED;
     monitor_enter(&destination->monitor);
@@ -881,8 +891,8 @@ static int listen_for_source(struct gw_destination *destination, struct gw_error
         return r;
     destination->address = strdup(transport_listener_uri(destination->listener));
     return destination->address ? 0
-                                : gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_NO_RESOURCE, -ENOMEM,
-                                               "no memory to receive a migration");
+                                : gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_NO_RESOURCE,
+                                               -ENOMEM, "no memory to receive a migration");
 }
 
 int gw_destination_start(const struct gw_destination_config *config,
@@ -941,8 +951,8 @@ void gw_destination_info(struct gw_destination *destination, struct gw_migrate_i
 
 int gw_destination_wait(struct gw_destination *destination, int timeout_ms)
 {
-    uint64_t until = timeout_ms < 0 ? UINT64_MAX
-                                    : host_monotonic_ns() + (uint64_t)timeout_ms * MILLISECOND_NS;
+    uint64_t until =
+        timeout_ms < 0 ? UINT64_MAX : host_monotonic_ns() + (uint64_t)timeout_ms * MILLISECOND_NS;
     bool in_time = true;
     monitor_enter(&destination->monitor);
     while (!destination->told && in_time)

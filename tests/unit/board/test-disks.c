@@ -92,6 +92,21 @@ static void deferred_board_runs_only_with_its_disks(void **state)
     machine_free(&m);
 }
 
+static void disks_are_written_out_with_either_clock(void **state)
+{
+    static const enum clock_mode clocks[] = {GW_CLOCK_HOST, GW_CLOCK_INSTRUCTIONS};
+    for (size_t i = 0; i < ARRAY_COUNT(clocks); i++) {
+        struct machine m;
+        struct board_config config = disk_config();
+        config.clock = clocks[i];
+        machine_new(&m, &config);
+        assert_int_equal(board_sync_disks(m.board, NULL), 0);
+        assert_int_equal(board_release_disks(m.board, NULL), 0);
+        assert_int_equal(board_sync_disks(m.board, NULL), 0);
+        machine_free(&m);
+    }
+}
+
 static void disk_of_another_size_is_refused(void **state)
 {
     struct board_config config = disk_config();
@@ -171,6 +186,7 @@ int main(void)
         cmocka_unit_test(held_disk_is_refused_to_another_machine),
         cmocka_unit_test(deferred_board_runs_only_with_its_disks),
         cmocka_unit_test(disk_of_another_size_is_refused),
+        cmocka_unit_test(disks_are_written_out_with_either_clock),
         cmocka_unit_test(disk_without_a_file_asks_for_one),
         cmocka_unit_test(slots_tell_what_is_in_them),
         cmocka_unit_test(nothing_stands_between_the_windows),
