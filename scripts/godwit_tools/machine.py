@@ -47,7 +47,6 @@ class Machine:
         self.qmp = None
         self.uri = None
         self.log = host.run_dir / f"{name}.stderr"
-        self._verdict = None
         ready, ready_in_child = os.pipe()
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
@@ -82,14 +81,26 @@ class Machine:
     def stderr(self):
         return self.log.read_text(errors="replace")
 
+    def ask(self, command, **arguments):
+        """A command whose failure to arrive is told with the way the process ended."""
+        try:
+            return self.qmp(command, **arguments)
+        except (ConnectionError, BrokenPipeError) as error:
+            try:
+                ending = f"ended with status {self.process.wait(2)}"
+            except subprocess.TimeoutExpired:
+                ending = "lives on"
+            raise ConnectionError(f"{command}: {error}; the process {ending}; it said last:\n"
+                                  f"{self.stderr()[-3000:]}") from None
+
     def status(self):
-        return self.qmp("query-status")["status"]
+        return self.ask("query-status")["status"]
 
     def running(self):
-        return self.qmp("query-status")["running"]
+        return self.ask("query-status")["running"]
 
     def migration(self):
-        return self.qmp("query-migrate")
+        return self.ask("query-migrate")
 
     def memory_bytes(self):
         """Resident memory of the process."""
