@@ -57,9 +57,12 @@ class Run:
         return self.guest.machine
 
     def move(self):
-        receiver = self.guest.receiver(f"unix:{self.guest.directory}/wire")
+        # A path of its own for each: a machine that has just arrived may still listen on the last one.
+        host = self.guest.new_host()
+        uri = f"unix:{host.run_dir}/wire"
+        receiver = self.guest.receiver(uri, host=host)
         self.machine.set(x_godwit_verify_ram=True)
-        self.machine.migrate(f"unix:{self.guest.directory}/wire")
+        self.machine.migrate(uri)
         info = self.machine.wait_migration()
         assert info["status"] == "completed", info.get("error-desc")
         receiver.wait_status("paused", "prelaunch")
