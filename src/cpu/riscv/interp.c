@@ -398,6 +398,13 @@ op_JALR:
     LOAD(LHU, 16, uint16_t)
     LOAD(LWU, 32, uint32_t)
 
+/* bench/cpu builds the CPU without the mark as well, to measure what it costs. */
+#ifdef RV_WITHOUT_MARKS
+#define MARK(entry) ((void)0)
+#else
+#define MARK(entry) __atomic_store_n((entry)->dirty, 1, __ATOMIC_RELEASE)
+#endif
+
 #define STORE_VALUE(bits, stored)                                                                  \
     {                                                                                              \
         uint64_t address = RS1 + IMM;                                                              \
@@ -405,7 +412,7 @@ op_JALR:
         if (likely(MATCHES(entry->write_tag, address, bits / 8))) {                                \
             __atomic_store_n(HOST(entry, address, uint##bits##_t),                                 \
                              SWAP_##bits((uint##bits##_t)(stored)), __ATOMIC_RELAXED);             \
-            __atomic_store_n(entry->dirty, 1, __ATOMIC_RELEASE);                                   \
+            MARK(entry);                                                                           \
             NEXT;                                                                                  \
         }                                                                                          \
         SYNC;                                                                                      \
