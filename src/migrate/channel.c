@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading goes through a small buffer: one recvmsg() takes the rest of the present payload straight to where it
- * belongs and whatever follows, usually the next record's head, into the buffer. So small records cost no
- * system call of their own and pages are not copied.
+ * Reading goes through a small buffer: one recvmsg() takes the rest of the present payload straight
+ * to where it belongs and whatever follows, usually the next record's head, into the buffer. So
+ * small records cost no system call of their own and pages are not copied.
  */
 #include "migrate/channel.h"
 
@@ -157,8 +157,8 @@ int channel_read_header(struct channel *channel, struct wire_header *ret_header,
     }
 }
 
-int channel_read_body(struct channel *channel, const struct wire_header *header, struct gw_buf *body,
-                      struct gw_error *error)
+int channel_read_body(struct channel *channel, const struct wire_header *header,
+                      struct gw_buf *body, struct gw_error *error)
 {
     gw_buf_clear(body);
     if (header->length > 0) {
@@ -268,7 +268,7 @@ void channel_close_write(struct channel *channel)
 /* ---- Preambles ---- */
 
 int channel_open(struct channel *channel, const uint8_t session[WIRE_SESSION_BYTES], int timeout_ms,
-                 struct gw_error *error)
+                 int cancel_fd, struct gw_error *error)
 {
     struct wire_preamble mine = {.version_min = WIRE_VERSION_MIN,
                                  .version_max = WIRE_VERSION_MAX,
@@ -281,7 +281,7 @@ int channel_open(struct channel *channel, const uint8_t session[WIRE_SESSION_BYT
     transport_set_timeout(channel->transport, timeout_ms);
     int r = transport_write(channel->transport, bytes, sizeof bytes, error);
     if (r == 0)
-        r = channel_greet(channel->transport, timeout_ms, -1, &answer, error);
+        r = channel_greet(channel->transport, timeout_ms, cancel_fd, &answer, error);
     if (r == 0)
         r = wire_version_choose(&answer, error);
     if (r < 0)
@@ -326,8 +326,8 @@ int channel_greet(struct transport *transport, int timeout_ms, int cancel_fd,
     uint64_t until = host_monotonic_ns() + (uint64_t)timeout_ms * 1000000;
     size_t done = 0;
     while (done < sizeof bytes) {
-        ssize_t got = recv(transport_fd(transport), bytes + done, sizeof bytes - done,
-                           MSG_DONTWAIT);
+        ssize_t got =
+            recv(transport_fd(transport), bytes + done, sizeof bytes - done, MSG_DONTWAIT);
         if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
             return greet_failed(transport, -ECONNRESET, error);
         done += got > 0 ? (size_t)got : 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A channel of a session: a transport with the framing of docs/protocol.md sections 2 and 3. One thread
- * reads; any thread may write whole records, in the order in which they asked for their turn, so that a bulk
- * sender cannot starve a small record.
+ * A channel of a session: a transport with the framing of docs/protocol.md sections 2 and 3. One
+ * thread reads; any thread may write whole records, in the order in which they asked for their
+ * turn, so that a bulk sender cannot starve a small record.
  */
 #ifndef MIGRATE_CHANNEL_H
 #define MIGRATE_CHANNEL_H
@@ -26,8 +26,8 @@ struct channel {
     enum wire_role role;
     unsigned index;
     enum wire_direction peer; /* which side is at the other end */
-    /* Called by the reading thread about every CHANNEL_TICK_MS while it waits; a negative result ends the
-     * wait with that error. May be NULL. */
+    /* Called by the reading thread about every CHANNEL_TICK_MS while it waits; a negative result
+     * ends the wait with that error. May be NULL. */
     int (*tick)(void *opaque, struct gw_error *error);
     void *opaque;
     /* reading thread only */
@@ -51,11 +51,12 @@ struct channel *channel_new(struct transport *transport, enum wire_role role, un
 void channel_free(struct channel *channel); /* NULL is fine */
 
 /*
- * Section 2. open: sends the preamble and checks the answer. greet: reads one, hostile, in `timeout_ms` at
- * most in all; answer: replies with the chosen version, or with our range when there is none.
+ * Section 2. open: sends the preamble and checks the answer. greet: reads one, hostile, in
+ * `timeout_ms` at most in all; answer: replies with the chosen version, or with our range when
+ * there is none.
  */
 int channel_open(struct channel *channel, const uint8_t session[WIRE_SESSION_BYTES], int timeout_ms,
-                 struct gw_error *error);
+                 int cancel_fd, struct gw_error *error);
 int channel_greet(struct transport *transport, int timeout_ms, int cancel_fd,
                   struct wire_preamble *ret_preamble, struct gw_error *error);
 int channel_answer(struct transport *transport, const struct wire_preamble *peer,
@@ -63,13 +64,13 @@ int channel_answer(struct transport *transport, const struct wire_preamble *peer
 
 /* Exactly `length` bytes. */
 int channel_read(struct channel *channel, void *to, size_t length, struct gw_error *error);
-/* The next header that we know; checks sequence and whether the type may be here. Records that may be
- * skipped are skipped. */
+/* The next header that we know; checks sequence and whether the type may be here. Records that may
+ * be skipped are skipped. */
 int channel_read_header(struct channel *channel, struct wire_header *ret_header,
                         struct gw_error *error);
 /* The whole body, CRC checked, in place of what `body` held. Not for EXTENT. */
-int channel_read_body(struct channel *channel, const struct wire_header *header, struct gw_buf *body,
-                      struct gw_error *error);
+int channel_read_body(struct channel *channel, const struct wire_header *header,
+                      struct gw_buf *body, struct gw_error *error);
 
 /* One record. `body` may be NULL for records without fields. */
 int channel_send(struct channel *channel, uint32_t type, const union wire_body *body,
@@ -80,8 +81,8 @@ int channel_send_raw(struct channel *channel, uint32_t type, const void *body, s
 int channel_send_error(struct channel *channel, uint32_t type, const struct gw_error *what,
                        int timeout_ms);
 
-/* For senders of many records in one write (rounds.c): between begin and end the caller has the turn, and
- * numbers its records from channel->next_out. */
+/* For senders of many records in one write (rounds.c): between begin and end the caller has the
+ * turn, and numbers its records from channel->next_out. */
 void channel_begin(struct channel *channel);
 bool channel_begin_within(struct channel *channel, int timeout_ms);
 void channel_end(struct channel *channel);

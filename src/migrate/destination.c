@@ -606,6 +606,29 @@ static void write_both_flights(struct gw_destination *destination)
         (void)flightlog_write(destination->log, destination->config.log_directory, &ignored);
 }
 
+static void stop_connections(struct gw_destination *destination)
+{
+    uint64_t one = 1;
+    monitor_enter(&destination->monitor);
+    destination->finished = true;
+    if (write(destination->cancel_fd, &one, sizeof one) < 0)
+        one = 0; /* it is readable already */
+    monitor_notify(&destination->monitor);
+    monitor_leave(&destination->monitor);
+}
+
+/* Nobody has anything to ask any more: the address is free again before the source hears END, so
+ * that whoever waits for the source may use it at once. */
+static void leave_address(struct gw_destination *destination, uint64_t until_ns)
+{
+    stop_connections(destination);
+    bool in_time = true;
+    monitor_enter(&destination->monitor);
+    while (!destination->connections_over && in_time)
+        in_time = monitor_wait(&destination->monitor, until_ns);
+    monitor_leave(&destination->monitor);
+}
+
 /* After RUNNING or REFUSED: the source's confirmation and its flight log, if they come. */
 static void say_goodbye(struct gw_destination *destination)
 {
@@ -632,6 +655,8 @@ static void say_goodbye(struct gw_destination *destination)
     monitor_leave(&destination->monitor);
     if (got_flight)
         write_both_flights(destination);
+    if (destination->confirmed)
+        leave_address(destination, until);
     session_post(session, WIRE_END, NULL, NULL, 0);
 }
 
@@ -781,17 +806,6 @@ static void write_log(struct gw_destination *destination, enum gw_migrate_status
     struct gw_error ignored;
     if (destination->config.log_directory)
         (void)flightlog_write(destination->log, destination->config.log_directory, &ignored);
-}
-
-static void stop_connections(struct gw_destination *destination)
-{
-    uint64_t one = 1;
-    monitor_enter(&destination->monitor);
-    destination->finished = true;
-    if (write(destination->cancel_fd, &one, sizeof one) < 0)
-        one = 0; /* it is readable already */
-    monitor_notify(&destination->monitor);
-    monitor_leave(&destination->monitor);
 }
 
 static void tell_end(struct gw_destination *destination, int r, const struct gw_error *error)

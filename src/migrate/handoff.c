@@ -67,8 +67,9 @@ static int take_back_guest(struct gw_source *source, uint64_t epoch, const struc
 {
     int r = record(source, GW_OWNER_OWNER, epoch + 1, error);
     if (r < 0) {
-        gw_error_prefix(error, "the destination refused the guest, but that this side owns it again "
-                               "cannot be recorded, so it stays paused");
+        gw_error_prefix(error,
+                        "the destination refused the guest, but that this side owns it again "
+                        "cannot be recorded, so it stays paused");
         return r;
     }
     r = source->config.ops->reacquire(source->config.vm, error);
@@ -123,12 +124,19 @@ static void report_pause(struct gw_source *source, const struct wire_running *ru
 /* ---- Asking ---- */
 
 struct question {
+    struct gw_source *source;
     uint64_t until_ns;
 };
 
 static int tick_answer(void *opaque, struct gw_error *error)
 {
     const struct question *question = opaque;
+    monitor_enter(&question->source->monitor);
+    bool cancelled = question->source->cancel_asked;
+    monitor_leave(&question->source->monitor);
+    if (cancelled)
+        return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_CANCELLED, -ECANCELED,
+                            "the question was cancelled");
     if (host_monotonic_ns() < question->until_ns)
         return 0;
     return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_TIMEOUT, -ETIMEDOUT,
@@ -173,10 +181,10 @@ static int read_answer(struct channel *channel, uint64_t epoch, struct answer *r
 static int converse(struct gw_source *source, struct channel *channel, uint64_t epoch,
                     struct answer *ret_answer, struct gw_error *error)
 {
-    struct question question = {host_monotonic_ns() + ANSWER_MS * MILLISECOND_NS};
+    struct question question = {source, host_monotonic_ns() + ANSWER_MS * MILLISECOND_NS};
     channel->tick = tick_answer;
     channel->opaque = &question;
-    int r = channel_open(channel, source->session.id, ANSWER_MS, error);
+    int r = channel_open(channel, source->session.id, ANSWER_MS, source->connect_cancel_fd, error);
     union wire_body body = {.epoch = {.epoch = epoch}};
     if (r == 0)
         r = channel_send(channel, WIRE_QUERY_OWNER, &body, NULL, 0, error);
@@ -242,17 +250,19 @@ static int stay_paused(struct gw_source *source, uint64_t epoch, const char *rea
                        struct gw_error *error)
 {
     source->paused = false; /* it must not be resumed */
-    return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_DISCONNECTED, -ECONNRESET,
-                        "the guest stays paused here: the link broke after it was released as epoch "
-                        "%" PRIu64 " and whether it runs on the destination is not known (%.200s)",
-                        epoch, reason);
+    return gw_error_set(
+        error, GW_LAYER_MIGRATE, GW_CODE_DISCONNECTED, -ECONNRESET,
+        "the guest stays paused here: the link broke after it was released as epoch "
+        "%" PRIu64 " and whether it runs on the destination is not known (%.200s)",
+        epoch, reason);
 }
 
 static int ask_until_answered(struct gw_source *source, uint64_t epoch, struct gw_error *error)
 {
     if (!(source->features & WIRE_FEATURE_QUERY))
         return stay_paused(source, epoch, "this transport cannot be opened again to ask", error);
-    source_event(source, "the link broke after COMMIT: asking the destination who owns epoch %" PRIu64,
+    source_event(source,
+                 "the link broke after COMMIT: asking the destination who owns epoch %" PRIu64,
                  epoch);
     monitor_enter(&source->monitor);
     source->connecting = true;
@@ -269,7 +279,8 @@ static int ask_until_answered(struct gw_source *source, uint64_t epoch, struct g
     } while (r < 0 && wait_to_ask_again(source, asked, began));
     if (r < 0)
         return stay_paused(source, epoch, why.message, error);
-    source_event(source, "the destination answered: %s", answer.owner ? "it owns the guest" : "refused");
+    source_event(source, "the destination answered: %s",
+                 answer.owner ? "it owns the guest" : "refused");
     return answer.owner ? 0 : take_back_guest(source, epoch, &answer.refusal, error);
 }
 

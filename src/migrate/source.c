@@ -288,7 +288,8 @@ static int try_connect(struct gw_source *source, enum wire_role role, unsigned i
         return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_NO_RESOURCE, -ENOMEM,
                             "no memory for a channel");
     }
-    r = channel_open(channel, source->session.id, timeout_ms ? (int)timeout_ms : 5000, error);
+    r = channel_open(channel, source->session.id, timeout_ms ? (int)timeout_ms : 5000,
+                     source->connect_cancel_fd, error);
     if (r < 0)
         channel_free(channel);
     else
@@ -733,7 +734,8 @@ static void write_log(struct gw_source *source, enum gw_migrate_status status,
 static void post_flight(struct gw_source *source)
 {
     struct gw_buf text = {0};
-    if (flightlog_format_condensed(source->log, &text) == 0 && text.length <= WIRE_FLIGHT_MAX_BYTES) {
+    if (flightlog_format_condensed(source->log, &text) == 0 &&
+        text.length <= WIRE_FLIGHT_MAX_BYTES) {
         union wire_body body = {.flight = {.bytes = (uint32_t)text.length}};
         session_post(&source->session, WIRE_FLIGHT, &body, text.data, text.length);
     }
