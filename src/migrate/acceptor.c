@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Connections. Each new one is greeted by a thread of its own, which has two seconds to learn from the
- * preamble what it is, and hands it on: a control channel to the coordinator, a data channel to the session
- * that expects it; a question about ownership it answers itself. Whatever does not fit is closed, noted in
- * the flight log, and ends nothing.
+ * Connections. Each new one is greeted by a thread of its own, which has two seconds to learn from
+ * the preamble what it is, and hands it on: a control channel to the coordinator, a data channel to
+ * the session that expects it; a question about ownership it answers itself. Whatever does not fit
+ * is closed, noted in the flight log, and ends nothing.
  */
 #include "migrate/destination.h"
 
@@ -55,7 +55,8 @@ static struct channel *make_channel(struct greeting *greeting, enum wire_role ro
 
 /* ---- Control ---- */
 
-/* A session that has not been accepted, or has just been refused, is soon over: the next one waits for that. */
+/* A session that has not been accepted, or has just been refused, is soon over: the next one waits
+ * for that. */
 static bool claim(struct gw_destination *destination)
 {
     uint64_t until = host_monotonic_ns() + CLAIM_MS * MILLISECOND_NS;
@@ -106,7 +107,8 @@ static int greet_control(struct greeting *greeting, struct gw_error *error)
 /* ---- Data ---- */
 
 /* Inside the monitor. */
-static bool is_expected(const struct gw_destination *destination, const struct wire_preamble *preamble)
+static bool is_expected(const struct gw_destination *destination,
+                        const struct wire_preamble *preamble)
 {
     const struct session *session = destination->session;
     if (!session || memcmp(session->id, preamble->session, WIRE_SESSION_BYTES) != 0 ||
@@ -187,7 +189,8 @@ static int send_answer(struct greeting *greeting, struct channel *channel, uint6
 {
     bool owner = false;
     struct gw_error refusal = {0};
-    if (!takeover_answer(greeting->destination, greeting->preamble.session, epoch, &owner, &refusal)) {
+    if (!takeover_answer(greeting->destination, greeting->preamble.session, epoch, &owner,
+                         &refusal)) {
         gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_NOT_FOUND, -ENOENT,
                      "nothing is known here of that session");
         (void)channel_send_error(channel, WIRE_ERROR, error, 1000);
@@ -318,14 +321,15 @@ static void connections_are_over(struct gw_destination *destination)
 static void *acceptor_main(void *opaque)
 {
     struct gw_destination *destination = opaque;
-    struct transport_wait wait = {-1, destination->cancel_fd};
+    struct transport_wait wait = {-1, destination->door_fd};
     struct gw_error error = {0};
     while (wait_for_room(destination)) {
         struct transport *transport = NULL;
         int r = transport_accept(destination->listener, wait, &transport, &error);
-        if (r == 0)
+        if (r == 0) {
+            transport_set_cancel(transport, destination->cancel_fd);
             start_greeting(destination, transport);
-        else if (r == -ENOTCONN || r == -ECANCELED)
+        } else if (r == -ENOTCONN || r == -ECANCELED)
             break;
         else
             (void)poll(NULL, 0, ACCEPT_TICK_MS); /* out of descriptors: others may be freed */

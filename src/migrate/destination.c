@@ -606,22 +606,32 @@ static void write_both_flights(struct gw_destination *destination)
         (void)flightlog_write(destination->log, destination->config.log_directory, &ignored);
 }
 
-static void stop_connections(struct gw_destination *destination)
+/* Its counter overflows only when it is readable already. */
+static void make_readable(int event_fd)
 {
-    uint64_t one = 1;
+    (void)eventfd_write(event_fd, 1);
+}
+
+static void stop_accepting(struct gw_destination *destination)
+{
     monitor_enter(&destination->monitor);
     destination->finished = true;
-    if (write(destination->cancel_fd, &one, sizeof one) < 0)
-        one = 0; /* it is readable already */
+    make_readable(destination->door_fd);
     monitor_notify(&destination->monitor);
     monitor_leave(&destination->monitor);
+}
+
+static void stop_connections(struct gw_destination *destination)
+{
+    make_readable(destination->cancel_fd);
+    stop_accepting(destination);
 }
 
 /* Nobody has anything to ask any more: the address is free again before the source hears END, so
  * that whoever waits for the source may use it at once. */
 static void leave_address(struct gw_destination *destination, uint64_t until_ns)
 {
-    stop_connections(destination);
+    stop_accepting(destination);
     bool in_time = true;
     monitor_enter(&destination->monitor);
     while (!destination->connections_over && in_time)
@@ -868,6 +878,8 @@ static void destroy(struct gw_destination *destination)
     transport_listener_free(destination->listener);
     if (destination->cancel_fd >= 0)
         close(destination->cancel_fd);
+    if (destination->door_fd >= 0)
+        close(destination->door_fd);
     flightlog_free(destination->log);
     gw_buf_fini(&destination->state);
     monitor_fini(&destination->monitor);
@@ -888,9 +900,10 @@ static int copy_strings(struct gw_destination *destination,
     mine->log_directory = config->log_directory ? strdup(config->log_directory) : NULL;
     destination->log = flightlog_new(false, "", NULL, config->uri);
     destination->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    destination->door_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (mine->uri && (mine->ownership_path || !config->ownership_path) &&
         (mine->log_directory || !config->log_directory) && destination->log &&
-        destination->cancel_fd >= 0)
+        destination->cancel_fd >= 0 && destination->door_fd >= 0)
         return 0;
     return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_NO_RESOURCE, -ENOMEM,
                         "no memory or descriptor to receive a migration");
@@ -917,7 +930,7 @@ int gw_destination_start(const struct gw_destination_config *config,
         return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_NO_RESOURCE, -ENOMEM,
                             "no memory to receive a migration");
     destination->began_ns = host_monotonic_ns();
-    destination->cancel_fd = -1;
+    destination->cancel_fd = destination->door_fd = -1;
     destination->phase = "setup";
     destination->parameters = config->parameters;
     monitor_init(&destination->monitor);

@@ -6,8 +6,8 @@
  *     acceptor.c     connections and their preambles, hostile until proven otherwise
  *     takeover.c     who owns the guest: COMMIT, and answering a source that asks
  *
- * The acceptor has a thread, and one for each connection that has not said yet what it wants. Operations of
- * the VMM are called on the coordinator's thread only.
+ * The acceptor has a thread, and one for each connection that has not said yet what it wants.
+ * Operations of the VMM are called on the coordinator's thread only.
  */
 #ifndef MIGRATE_DESTINATION_H
 #define MIGRATE_DESTINATION_H
@@ -25,14 +25,15 @@
 
 #define DESTINATION_MAX_GREETINGS 16
 
-/* Who owns the epoch that the source offers. Under the monitor; changes only downwards, and back to OPEN for
- * the next session. */
+/* Who owns the epoch that the source offers. Under the monitor; changes only downwards, and back to
+ * OPEN for the next session. */
 enum takeover {
     TAKEOVER_OPEN,     /* COMMIT has not been seen */
     TAKEOVER_DECIDING, /* being recorded, or the guest is being started */
     TAKEOVER_OWNER,    /* recorded, and the guest started */
     TAKEOVER_REFUSED,  /* recorded that this side will never run the epoch */
-    TAKEOVER_UNKNOWN,  /* neither could be recorded: the guest does not run, and nobody is answered */
+    TAKEOVER_UNKNOWN,  /* neither could be recorded: the guest does not run, and nobody is answered
+                        */
 };
 
 struct gw_destination {
@@ -40,9 +41,11 @@ struct gw_destination {
     struct gw_destination_config config; /* its strings are our copies */
     struct gw_uri uri;
     char *address;
-    int cancel_fd; /* readable: nothing is accepted, read or written any more; never drained */
+    int cancel_fd; /* readable: nothing is read or written any more; never drained */
+    int door_fd;   /* readable: nothing is accepted any more; never drained */
     pthread_t coordinator, acceptor;
-    /* by the coordinator, read by any thread: when the present source arrived, before that when listening began */
+    /* by the coordinator, read by any thread: when the present source arrived, before that when
+     * listening began */
     _Atomic uint64_t began_ns;
     /* acceptor only, once it runs */
     struct transport_listener *listener;
@@ -51,18 +54,18 @@ struct gw_destination {
     struct gw_migrate_parameters parameters;
     struct gw_migrate_info info;
     bool cancel_asked, acceptor_started;
-    bool ended;    /* the figures are final */
-    bool told;     /* and the listener has heard */
-    bool leaving;  /* gw_destination_free() has been called */
-    bool accepted; /* the present session's OFFER */
-    bool finished; /* no more connections are wanted */
-    unsigned greetings;       /* threads of connections that are being greeted */
-    bool busy;                /* a control channel has been taken */
-    struct channel *arrived;  /* ... and waits for the coordinator */
+    bool ended;              /* the figures are final */
+    bool told;               /* and the listener has heard */
+    bool leaving;            /* gw_destination_free() has been called */
+    bool accepted;           /* the present session's OFFER */
+    bool finished;           /* no more connections are wanted */
+    unsigned greetings;      /* threads of connections that are being greeted */
+    bool busy;               /* a control channel has been taken */
+    struct channel *arrived; /* ... and waits for the coordinator */
     uint8_t arrived_id[WIRE_SESSION_BYTES];
-    struct session *session;  /* the present one, once its control channel works */
-    unsigned data_expected;   /* channels of that session that may still come */
-    bool connections_over;    /* no more will come: fd:, exec:, or the acceptor has ended */
+    struct session *session;     /* the present one, once its control channel works */
+    unsigned data_expected;      /* channels of that session that may still come */
+    bool connections_over;       /* no more will come: fd:, exec:, or the acceptor has ended */
     struct gw_error turned_away; /* the last connection that was not taken */
     enum takeover takeover;
     uint8_t takeover_id[WIRE_SESSION_BYTES]; /* of the session that it is about */
@@ -81,7 +84,7 @@ struct gw_destination {
     uint64_t state_total, state_serial;
     uint32_t state_attempt; /* of the state that was loaded last; 0: rehearsal or none */
     uint64_t load_ns;
-    uint32_t attempt; /* of the SWITCH that is on; 0: none */
+    uint32_t attempt;           /* of the SWITCH that is on; 0: none */
     uint32_t cancelled_attempt; /* the last one that was taken back */
     bool verify, ready_sent, verified;
     bool refused_commit; /* COMMIT was answered with REFUSED */
@@ -100,7 +103,7 @@ void destination_event(struct gw_destination *destination, const char *format, .
 
 /* acceptor.c */
 int acceptor_start(struct gw_destination *destination, struct gw_error *error);
-void acceptor_stop(struct gw_destination *destination); /* joins; cancel_fd must be readable */
+void acceptor_stop(struct gw_destination *destination); /* joins; door_fd must be readable */
 
 /* takeover.c */
 /* Begins a session in which epoch + 1 may become ours: recorded as "incoming". */
@@ -111,7 +114,8 @@ int takeover_commit(struct gw_destination *destination, const struct wire_commit
                     struct gw_error *error);
 /* The session is over without COMMIT: the epoch is refused for ever, unless it has been decided. */
 void takeover_refuse(struct gw_destination *destination, const struct gw_error *why);
-/* Any thread: a source asks. true: `ret_owner` is the answer; false: the session is not known here. */
+/* Any thread: a source asks. true: `ret_owner` is the answer; false: the session is not known here.
+ */
 bool takeover_answer(struct gw_destination *destination, const uint8_t id[WIRE_SESSION_BYTES],
                      uint64_t epoch, bool *ret_owner, struct gw_error *ret_refusal);
 void takeover_confirm(struct gw_destination *destination, const uint8_t id[WIRE_SESSION_BYTES]);

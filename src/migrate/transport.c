@@ -29,7 +29,7 @@
 #define VECTORS_AT_ONCE 64
 
 struct transport {
-    /* set once */
+    /* set before its threads exist */
     int fd;
     int cancel_fd;
     char *name;
@@ -165,6 +165,11 @@ void transport_free(struct transport *transport)
 void transport_set_timeout(struct transport *transport, int timeout_ms)
 {
     atomic_store_explicit(&transport->timeout_ms, timeout_ms, memory_order_relaxed);
+}
+
+void transport_set_cancel(struct transport *transport, int cancel_fd)
+{
+    transport->cancel_fd = cancel_fd;
 }
 
 void transport_set_limiter(struct transport *transport, struct ratelimit *limiter)

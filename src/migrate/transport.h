@@ -71,6 +71,9 @@ void transport_free(struct transport *transport);
 void transport_set_timeout(struct transport *transport, int timeout_ms);
 /* Everything written by transport_write*() is paced by it; NULL: nothing is. Borrowed. Set by the
  * writer. */
+/* Another cancel descriptor for reads and writes than that of accepting; before any thread uses it.
+ */
+void transport_set_cancel(struct transport *transport, int cancel_fd);
 void transport_set_limiter(struct transport *transport, struct ratelimit *limiter);
 
 int transport_fd(const struct transport *transport);                 /* non-blocking, for poll() */
