@@ -704,10 +704,13 @@ static void linger(struct gw_destination *destination)
 
 /* A source that says itself that it failed or was cancelled has not released the guest, and one
  * that waits for the result of the hashes has not either. */
-static bool may_be_asked(const struct gw_destination *destination, bool source_gave_up)
+static bool may_be_asked(struct gw_destination *destination, bool source_gave_up)
 {
-    return destination->ready_sent && (!destination->verify || destination->verified) &&
-           !source_gave_up && !destination->confirmed && destination->takeover == TAKEOVER_REFUSED;
+    monitor_enter(&destination->monitor);
+    bool unanswered = !destination->confirmed && destination->takeover == TAKEOVER_REFUSED;
+    monitor_leave(&destination->monitor);
+    return unanswered && destination->ready_sent &&
+           (!destination->verify || destination->verified) && !source_gave_up;
 }
 
 static bool is_cancelled(struct gw_destination *destination)
