@@ -20,6 +20,7 @@
 #include <godwit/state.h>
 
 #include "base/clock.h"
+#include "cpu/kvm/cpu-model.h"
 
 #define BOARD_MAX_HARTS 8
 #define BOARD_MAX_DISKS 6
@@ -31,12 +32,19 @@ struct board_disk {
     char *serial; /* what the guest reads, at most 20 characters; NULL: "godwit-N" */
 };
 
+/* How dirty pages are found, where the machine leaves a choice (KVM). Not part of the description.
+ */
+enum board_tracking { BOARD_TRACKING_AUTO, BOARD_TRACKING_BITMAP, BOARD_TRACKING_RING };
+
 /* What a user says. Strings are owned by the config; board_config_fini() frees them. */
 struct board_config {
-    char *machine;         /* "riscv-virt-1" or NULL for it */
+    char *machine;         /* "riscv-virt-1", "microvm-1"; NULL: what the kernel is for */
     uint64_t memory_bytes; /* page multiple */
     unsigned cpus;
     enum clock_mode clock;
+    char *cpu_name;              /* microvm: the model's name; NULL: "host" */
+    struct cpu_model *cpu_model; /* of a machine that arrives; NULL: by its name, on this host */
+    enum board_tracking tracking;
     char *kernel, *firmware, *initrd, *append; /* files; NULL where not given */
     struct board_disk disks[BOARD_MAX_DISKS];
     unsigned disk_count;
