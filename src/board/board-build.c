@@ -3,12 +3,9 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/random.h>
 
-#include "base/bytes.h"
 #include "base/cleanup.h"
 #include "board/config.h"
-#include "board/device-tree.h"
 #include "board/machine.h"
 
 static int refuse_resource(const char *what, int error_number, struct gw_error *error)
@@ -19,41 +16,6 @@ static int refuse_resource(const char *what, int error_number, struct gw_error *
 
 /* ---- Memory and boot region ---- */
 
-/* The guest's first entropy: of the host, or with the instruction clock of the configured seed
- * (splitmix64). */
-static int fill_seed(const struct board_config *config, uint8_t seed[DEVICE_TREE_SEED_BYTES])
-{
-    if (config->clock == GW_CLOCK_HOST)
-        return getrandom(seed, DEVICE_TREE_SEED_BYTES, 0) == DEVICE_TREE_SEED_BYTES ? 0 : -errno;
-    uint64_t state = config->seed;
-    for (unsigned i = 0; i < DEVICE_TREE_SEED_BYTES; i += 8) {
-        uint64_t word = state += UINT64_C(0x9e3779b97f4a7c15);
-        word = (word ^ word >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-        word = (word ^ word >> 27) * UINT64_C(0x94d049bb133111eb);
-        put_le64(seed + i, word ^ word >> 31);
-    }
-    return 0;
-}
-
-static int add_tree(const struct board_config *config, struct boot_images *images,
-                    struct gw_error *error)
-{
-    struct device_tree_config tree_config = {
-        .memory_bytes = config->memory_bytes,
-        .cpus = config->cpus,
-        .append = config->append,
-        .initrd = images->initrd,
-        .initrd_bytes = images->initrd_bytes,
-    };
-    uint8_t *tree;
-    uint64_t length;
-    int r = fill_seed(config, tree_config.seed);
-    if (r < 0)
-        return refuse_resource("entropy", -r, error);
-    r = device_tree_build(&tree_config, &tree, &length, error);
-    return r < 0 ? r : boot_images_add_tree(images, tree, length, error);
-}
-
 static int add_boot_region(struct board *board, struct gw_error *error)
 {
     struct board_config *config = &board->config;
@@ -61,9 +23,7 @@ static int add_boot_region(struct board *board, struct gw_error *error)
         return gw_memory_add_region(board->memory, BOOT_REGION_NAME, BOOT_REGION_BASE,
                                     config->boot_bytes, error);
     _cleanup_(boot_images_fini) struct boot_images images = {0};
-    int r = boot_images_read(config, &images, error);
-    if (r == 0)
-        r = add_tree(config, &images, error);
+    int r = board->kind->read_images(config, &images, error);
     if (r < 0)
         return r;
     uint64_t bytes = boot_region_bytes(&images);
@@ -85,38 +45,8 @@ static int build_memory(struct board *board, struct gw_error *error)
     board->memory = gw_memory_new();
     if (!board->memory)
         return refuse_resource("the machine's memory", ENOMEM, error);
-    int r = gw_memory_add_region(board->memory, "ram", RAM_BASE, board->config.memory_bytes, error);
-    if (r == 0)
-        r = add_boot_region(board, error);
-    if (r < 0)
-        return r;
-    board->tracker = gw_bytemap_tracker_new(board->memory, board_set_watching, board);
-    return board->tracker ? 0 : refuse_resource("the dirty tracker", ENOMEM, error);
-}
-
-/* ---- Harts ---- */
-
-static int build_harts(struct board *board, struct gw_error *error)
-{
-    for (unsigned i = 0; i < board->config.cpus; i++) {
-        struct board_hart *hart = &board->hart[i];
-        hart->board = board;
-        hart->index = i;
-        hart->platform = bus_platform;
-        hart->platform.opaque = hart;
-        pthread_mutex_init(&hart->sleep_lock, NULL);
-        pthread_cond_init(&hart->sleep_wake, NULL);
-        hart->cpu = rv_hart_new(board->memory, &hart->platform, i);
-        if (!hart->cpu)
-            return refuse_resource("a hart", ENOMEM, error);
-    }
-    return 0;
-}
-
-static void free_harts(struct board *board)
-{
-    for (unsigned i = 0; i < board->config.cpus; i++)
-        rv_hart_free(board->hart[i].cpu);
+    int r = board->kind->add_ram(board, error);
+    return r < 0 ? r : add_boot_region(board, error);
 }
 
 /* ---- Disks ---- */
@@ -215,17 +145,16 @@ static int attach_loop(struct board *board, struct gw_error *error)
 
 static int build(struct board *board, bool defer_disks, struct gw_error *error)
 {
+    board_add_item(board, &board_time_state_type, &board->time);
     int r = attach_loop(board, error);
+    if (r == 0)
+        r = board->kind->prepare(board, error);
     if (r == 0)
         r = build_memory(board, error);
     if (r == 0)
-        r = build_harts(board, error);
-    if (r == 0)
         r = open_disks(board, defer_disks, error);
     if (r == 0)
-        r = riscv_virt_build(board, error);
-    if (r == 0)
-        riscv_virt_list_items(board);
+        r = board->kind->build(board, error);
     return r;
 }
 
@@ -233,14 +162,16 @@ int board_new(const struct board_config *config, sd_event *loop,
               const struct board_callbacks *callbacks, bool defer_disks, struct board **ret_board,
               struct gw_error *error)
 {
-    int r = board_config_check(config, error);
+    const struct machine_kind *kind;
+    int r = board_config_check(config, &kind, error);
     if (r < 0)
         return r;
     struct board *board = calloc(1, sizeof *board);
-    if (!board || board_config_copy(config, &board->config) < 0) {
+    if (!board || board_config_copy(config, kind, &board->config) < 0) {
         free(board);
         return refuse_resource("a machine", ENOMEM, error);
     }
+    board->kind = kind;
     board->loop = sd_event_ref(loop);
     board->callbacks = callbacks ? *callbacks : (struct board_callbacks){0};
     board->wake_fd = -1;
@@ -261,19 +192,18 @@ void board_free(struct board *board)
     if (!board)
         return;
     board_stop(board);
-    harts_join_threads(board);
+    cpus_join_threads(board);
     timer_thread_join(board);
     sd_event_source_disable_unref(board->wake_source);
     if (board->wake_fd >= 0)
         close(board->wake_fd);
-    riscv_virt_fini(board);
+    board->kind->fini(board);
+    board_fini_devices(board);
     for (unsigned i = 0; i < BOARD_MAX_DISKS; i++) {
         if (board->block[i])
             block_detach(board->block[i]);
         block_free(board->block[i]);
     }
-    free_harts(board);
-    gw_bytemap_tracker_free(board->tracker);
     gw_memory_free(board->memory);
     sd_event_unref(board->loop);
     board_config_fini(&board->config);

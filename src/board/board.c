@@ -2,28 +2,28 @@
 /*
  * A board's life: start, stop, reset, save, load. Building it is in board-build.c.
  *
- * Threads: the loop's; one per hart (hart-thread.c); one for timers with a host clock
+ * Threads: the loop's; one per CPU (cpu-threads.c); one for timers with a host clock
  * (timer-thread.c); and any others that stop, save, load or watch (the migration engine's).
  *
  * Locks, in the order in which they are taken:
  *
  *   control lock  start, stop, reset, watch, save, load: one at a time
  *   I/O lock      all device state, the clock and its timers
- *   run lock, a hart's sleep lock: innermost, nothing else is taken with them
+ *   run lock, a CPU's own locks: innermost, nothing else is taken with them
  *
- * The control lock may be held for long, by any thread but a hart's; no callback of the board's
+ * The control lock may be held for long, by any thread but a CPU's; no callback of the board's
  * owner is called with it held, except serial_room. The I/O lock is held shortly, by all threads.
  *
  * Why stopping cannot deadlock: the stopper holds the control lock only while it waits for the
- * harts to park. A hart parks as soon as it gets the I/O lock that it may wait for, and whoever has
- * that lock (timers, the loop's completions) waits for nobody. Work that a hart gives to the loop
- * (power off, reset, a target that was reached) is a note in an eventfd; the hart parks without
+ * CPUs to park. A CPU parks as soon as it gets the I/O lock that it may wait for, and whoever has
+ * that lock (timers, the loop's completions) waits for nobody. Work that a CPU gives to the loop
+ * (power off, reset, a target that was reached) is a note in an eventfd; the CPU parks without
  * waiting for it. Draining then happens on the stopper's own thread: with the I/O lock it reaps
  * completions from the disks itself, so it works whether the loop is busy, or is the stopper.
  *
- * A power-off or reset that the guest has asked for is device state (the test device's request). If
- * the machine is stopped before the loop has acted on it, it stays there, may travel, and is acted
- * on at the next start.
+ * A power-off or reset that the guest has asked for is device state (a request of the test device
+ * or the GED). If the machine is stopped before the loop has acted on it, it stays there, may
+ * travel, and is acted on at the next start.
  */
 #include <errno.h>
 #include <string.h>
@@ -43,7 +43,7 @@ static int refuse_running(const char *what, struct gw_error *error)
 
 static void each_device(struct board *board, bool resume)
 {
-    for (unsigned i = 0; i < PART_COUNT; i++) {
+    for (unsigned i = 0; i < board->device_count; i++) {
         const struct device *device = &board->device[i];
         void (*op)(void *) = resume ? device->ops->resume : device->ops->drain;
         if (op && device->object)
@@ -51,10 +51,10 @@ static void each_device(struct board *board, bool resume)
     }
 }
 
-/* Whether the loop has something to do before the harts may run. I/O lock held. */
+/* Whether the loop has something to do before the CPUs may run. I/O lock held. */
 static bool loop_must_act(const struct board *board)
 {
-    return board->finisher.request != TEST_FINISHER_NONE || atomic_load(&board->target.hit);
+    return board->kind->request(board) != BOARD_REQUEST_NONE || atomic_load(&board->target.hit);
 }
 
 static int check_disks(const struct board *board, struct gw_error *error)
@@ -69,14 +69,8 @@ static int check_disks(const struct board *board, struct gw_error *error)
 
 static int start_threads(struct board *board, struct gw_error *error)
 {
-    if (board->config.clock == GW_CLOCK_INSTRUCTIONS) {
-        instruction_clock_attach(board);
-    } else {
-        int r = timer_thread_start(board, error);
-        if (r < 0)
-            return r;
-    }
-    return harts_start_threads(board, error);
+    int r = board->config.clock == GW_CLOCK_HOST ? timer_thread_start(board, error) : 0;
+    return r < 0 ? r : cpus_start_threads(board, error);
 }
 
 static int start(struct board *board, struct gw_error *error)
@@ -86,6 +80,8 @@ static int start(struct board *board, struct gw_error *error)
     int r = check_disks(board, error);
     if (r == 0)
         r = start_threads(board, error);
+    if (r == 0)
+        r = board->kind->resume(board, error);
     if (r < 0)
         return r;
     pthread_mutex_lock(&board->io_lock);
@@ -97,7 +93,7 @@ static int start(struct board *board, struct gw_error *error)
     if (wait_for_loop)
         board_notify_loop(board);
     else
-        harts_unpark(board);
+        cpus_unpark(board);
     return 0;
 }
 
@@ -105,36 +101,28 @@ static void stop(struct board *board)
 {
     if (!board->running)
         return;
-    harts_park(board);
+    cpus_park(board);
     pthread_mutex_lock(&board->io_lock);
+    if (board->kind->quiesce)
+        board->kind->quiesce(board);
     each_device(board, false);
     clock_stop(&board->time.clock);
     board->running = false;
     pthread_mutex_unlock(&board->io_lock);
 }
 
-/* Boot images into RAM, every hart to their entry. Stopped. */
-static int enter_images(struct board *board, struct gw_error *error)
+/* Boot images into RAM, CPUs to their entry, devices as after power-on. Stopped. */
+static int reset(struct board *board, struct gw_error *error)
 {
     struct boot_entry entry;
     int r = boot_region_apply(board->memory, &entry, error);
-    if (r < 0)
-        return r;
-    for (unsigned i = 0; i < board->config.cpus; i++) {
-        rv_hart_reset(board->hart[i].cpu, entry.pc, i, entry.tree, entry.dynamic);
-        rv_hart_flush_later(board->hart[i].cpu);
-        board->time.waiting[i] = false;
-    }
-    return 0;
-}
-
-static int reset(struct board *board, struct gw_error *error)
-{
-    int r = enter_images(board, error);
+    if (r == 0)
+        r = board->kind->enter(board, &entry, error);
     if (r < 0)
         return r;
     pthread_mutex_lock(&board->io_lock);
-    for (unsigned i = 0; i < PART_COUNT; i++) {
+    board->failure[0] = 0;
+    for (unsigned i = 0; i < board->device_count; i++) {
         const struct device *device = &board->device[i];
         if (device->ops->reset && device->object)
             device->ops->reset(device->object);
@@ -188,18 +176,12 @@ int board_reset(struct board *board, struct gw_error *error)
 int board_power_button(struct board *board, struct gw_error *error)
 {
     pthread_mutex_lock(&board->io_lock);
-    bool pressed = virtio_input_press(&board->button);
+    int r = board->kind->press_power(board, error);
     pthread_mutex_unlock(&board->io_lock);
-    if (pressed)
-        return 0;
-    return gw_error_set(
-        error, GW_LAYER_BOARD, GW_CODE_STATE, -ENOTCONN,
-        "the guest does not listen to its power button: it is still starting, or it has "
-        "no driver for it (virtio_input); try again later, power it off from inside, or "
-        "end the machine without asking it");
+    return r;
 }
 
-/* ---- What the harts leave to the loop ---- */
+/* ---- What the CPUs leave to the loop ---- */
 
 static void act_on_target(struct board *board)
 {
@@ -207,23 +189,44 @@ static void act_on_target(struct board *board)
     stop(board);
     atomic_store(&board->target.hit, false);
     atomic_store(&board->target.instructions, UINT64_MAX);
-    uint64_t instructions = rv_hart_instructions(board->hart[0].cpu);
+    uint64_t instructions = board_instructions(board);
     pthread_mutex_unlock(&board->control_lock);
     target.reached(target.opaque, instructions);
 }
 
-static void act_on_request(struct board *board, enum test_finisher_request request)
+/* What comes of a request, and whether the guest or its machine failed: a sentence, or NULL. */
+static enum board_event serve(struct board *board, enum board_request request, const char **failure,
+                              struct gw_error *error)
 {
-    enum board_event event = BOARD_EVENT_SHUTDOWN;
-    bool success = request == TEST_FINISHER_PASS;
-    stop(board);
-    if (request == TEST_FINISHER_RESET) {
-        success = reset(board, NULL) == 0 && start(board, NULL) == 0;
-        event = success ? BOARD_EVENT_RESET : BOARD_EVENT_PANIC;
+    *failure = NULL;
+    switch (request) {
+    case BOARD_REQUEST_NONE:
+    case BOARD_REQUEST_POWER_OFF:
+        return BOARD_EVENT_SHUTDOWN;
+    case BOARD_REQUEST_FAIL:
+        *failure = "the guest reported failure";
+        return BOARD_EVENT_SHUTDOWN;
+    case BOARD_REQUEST_RESET:
+        if (reset(board, error) == 0 && start(board, error) == 0)
+            return BOARD_EVENT_RESET;
+        *failure = error->message;
+        return BOARD_EVENT_PANIC;
+    case BOARD_REQUEST_CRASH:
+        *failure = board->failure;
+        return BOARD_EVENT_PANIC;
     }
+    return BOARD_EVENT_SHUTDOWN;
+}
+
+static void act_on_request(struct board *board, enum board_request request)
+{
+    struct gw_error error = {0};
+    const char *failure;
+    stop(board);
+    enum board_event event = serve(board, request, &failure, &error);
     pthread_mutex_unlock(&board->control_lock);
     if (board->callbacks.event)
-        board->callbacks.event(board->callbacks.opaque, event, success);
+        board->callbacks.event(board->callbacks.opaque, event, failure);
 }
 
 int board_loop_woken(sd_event_source *source, int fd, uint32_t revents, void *opaque)
@@ -234,11 +237,11 @@ int board_loop_woken(sd_event_source *source, int fd, uint32_t revents, void *op
         return 0;
     pthread_mutex_lock(&board->control_lock);
     pthread_mutex_lock(&board->io_lock);
-    enum test_finisher_request request = board->finisher.request;
+    enum board_request request = board->kind->request(board);
     pthread_mutex_unlock(&board->io_lock);
     if (board->running && atomic_load(&board->target.hit))
         act_on_target(board);
-    else if (board->running && request != TEST_FINISHER_NONE)
+    else if (board->running && request != BOARD_REQUEST_NONE)
         act_on_request(board, request);
     else /* stopped meanwhile: the next start tells again */
         pthread_mutex_unlock(&board->control_lock);
@@ -254,8 +257,8 @@ int board_run_until(struct board *board, uint64_t instructions,
                             "only a machine with the instruction clock stops at an instruction");
     int r = 0;
     pthread_mutex_lock(&board->control_lock);
-    harts_park(board);
-    uint64_t now = rv_hart_instructions(board->hart[0].cpu);
+    cpus_park(board);
+    uint64_t now = board_instructions(board);
     if (instructions < now) {
         r = gw_error_set(error, GW_LAYER_BOARD, GW_CODE_STATE, -EINVAL,
                          "the machine has run %llu instructions already, past %llu",
@@ -271,7 +274,7 @@ int board_run_until(struct board *board, uint64_t instructions,
         bool wait_for_loop = loop_must_act(board);
         pthread_mutex_unlock(&board->io_lock);
         if (!wait_for_loop)
-            harts_unpark(board);
+            cpus_unpark(board);
     }
     pthread_mutex_unlock(&board->control_lock);
     return r;
@@ -279,29 +282,27 @@ int board_run_until(struct board *board, uint64_t instructions,
 
 uint64_t board_instructions(struct board *board)
 {
-    return rv_hart_instructions(board->hart[0].cpu);
+    return board->kind->instructions ? board->kind->instructions(board) : 0;
 }
 
 /* ---- Watching ---- */
 
-void board_set_watching(void *opaque, bool on)
+void board_while_parked(struct board *board, void (*act)(void *opaque), void *opaque)
 {
-    struct board *board = opaque;
     pthread_mutex_lock(&board->control_lock);
-    harts_park(board);
-    for (unsigned i = 0; i < board->config.cpus; i++)
-        rv_hart_set_watching(board->hart[i].cpu, on);
+    cpus_park(board);
+    act(opaque);
     pthread_mutex_lock(&board->io_lock);
     bool unpark = board->running && !loop_must_act(board);
     pthread_mutex_unlock(&board->io_lock);
     if (unpark)
-        harts_unpark(board);
+        cpus_unpark(board);
     pthread_mutex_unlock(&board->control_lock);
 }
 
 struct gw_tracker board_tracker(struct board *board)
 {
-    return gw_bytemap_tracker_interface(board->tracker);
+    return board->kind->tracker(board);
 }
 
 struct gw_memory *board_memory(struct board *board)
@@ -327,44 +328,62 @@ int board_add_state_item(struct board *board, const struct gw_state_type *type, 
     return 0;
 }
 
-int board_save(struct board *board, struct gw_buf *out, struct gw_error *error)
+/* Both locks held. */
+static int fetch(struct board *board, struct gw_error *error)
+{
+    return board->kind->fetch ? board->kind->fetch(board, error) : 0;
+}
+
+static void lock_state(struct board *board)
 {
     pthread_mutex_lock(&board->control_lock);
     pthread_mutex_lock(&board->io_lock);
-    int r = board->running ? refuse_running("save", error)
-                           : gw_state_save(board->item, board->item_count, out, error);
+}
+
+static void unlock_state(struct board *board)
+{
     pthread_mutex_unlock(&board->io_lock);
     pthread_mutex_unlock(&board->control_lock);
+}
+
+int board_save(struct board *board, struct gw_buf *out, struct gw_error *error)
+{
+    lock_state(board);
+    int r = board->running ? refuse_running("save", error) : fetch(board, error);
+    if (r == 0)
+        r = gw_state_save(board->item, board->item_count, out, error);
+    unlock_state(board);
     return r;
 }
 
 int board_load(struct board *board, const void *stream, size_t length, struct gw_error *error)
 {
-    pthread_mutex_lock(&board->control_lock);
-    pthread_mutex_lock(&board->io_lock);
+    lock_state(board);
     int r = board->running ? refuse_running("load", error)
                            : gw_state_load(board->item, board->item_count, stream, length, error);
-    for (unsigned i = 0; i < board->config.cpus && !board->running; i++)
-        rv_hart_flush_later(board->hart[i].cpu);
-    pthread_mutex_unlock(&board->io_lock);
-    pthread_mutex_unlock(&board->control_lock);
+    if (!board->running && board->kind->loaded)
+        board->kind->loaded(board);
+    unlock_state(board);
     return r;
 }
 
 uint64_t board_state_hash(struct board *board)
 {
-    pthread_mutex_lock(&board->io_lock);
-    uint64_t hashes[2] = {gw_state_hash(board->item, board->item_count),
+    lock_state(board);
+    bool fetched = fetch(board, NULL) == 0;
+    uint64_t hashes[2] = {fetched ? gw_state_hash(board->item, board->item_count) : 0,
                           gw_memory_hash(board->memory)};
-    pthread_mutex_unlock(&board->io_lock);
+    unlock_state(board);
     return XXH64(hashes, sizeof hashes, 0);
 }
 
 int board_print(struct board *board, struct gw_buf *out, struct gw_error *error)
 {
-    pthread_mutex_lock(&board->io_lock);
-    int r = gw_state_print(board->item, board->item_count, out, error);
-    pthread_mutex_unlock(&board->io_lock);
+    lock_state(board);
+    int r = fetch(board, error);
+    if (r == 0)
+        r = gw_state_print(board->item, board->item_count, out, error);
+    unlock_state(board);
     return r;
 }
 

@@ -3,7 +3,7 @@
  * A machine: built from a description, booted or loaded, run, stopped, saved.
  *
  * Threads: the loop thread owns the board and calls everything here unless a comment says
- * otherwise. Harts have a thread each, between board_start() and board_stop(). The I/O lock
+ * otherwise. CPUs have a thread each, between board_start() and board_stop(). The I/O lock
  * (board_lock) protects all device state and the clock's timers; "stopped" means that no thread of
  * the process writes guest memory.
  */
@@ -22,8 +22,8 @@
 #include "base/clock.h"
 #include "cpu/kvm/cpu-model.h"
 
-#define BOARD_MAX_HARTS 8
-#define BOARD_MAX_DISKS 6
+#define BOARD_MAX_CPUS 64 /* of any kind of machine */
+#define BOARD_MAX_DISKS 7
 
 struct board_disk {
     char *path;
@@ -58,9 +58,9 @@ struct board;
 
 /*
  * The machine description that travels in OFFER (docs/machine.md): guest ABI and sizes (machine,
- * memory, cpus, clock, boot region, disks by slot with size, read-only and serial). A disk's
- * "path_hint" is where the source has it. Reading a description is hostile input: unknown keys,
- * types and ranges are refused. The destination gives its disk files by --disk in slot order;
+ * memory, cpus, CPU model, clock, boot region, disks by slot with size, read-only and serial). A
+ * disk's "path_hint" is where the source has it. Reading a description is hostile input: unknown
+ * keys, types and ranges are refused. The destination gives its disk files by --disk in slot order;
  * board_config_from_description() leaves paths NULL and the caller fills them, or follows the hint
  * if its policy allows. Any thread.
  *
@@ -75,10 +75,12 @@ enum board_event { BOARD_EVENT_SHUTDOWN, BOARD_EVENT_RESET, BOARD_EVENT_PANIC };
 
 struct board_callbacks {
     void *opaque;
-    /* On the loop thread. SHUTDOWN: the guest powered off, harts are stopped; `success` false for
-     * the test device's failure code. RESET: the guest rebooted, the board already runs again. */
-    void (*event)(void *opaque, enum board_event event, bool success);
-    /* Bytes that the guest wrote to its serial port. On a hart's thread, I/O lock held: must not
+    /* On the loop thread. SHUTDOWN: the guest powered off, CPUs are stopped. RESET: the guest
+     * rebooted, the board already runs again. PANIC: its CPUs cannot go on, they are stopped.
+     * `failure` is NULL when all is well, or a sentence that ends with this call: why it cannot go
+     * on, or that the guest reported failure with its power-off. */
+    void (*event)(void *opaque, enum board_event event, const char *failure);
+    /* Bytes that the guest wrote to its serial port. On a CPU's thread, I/O lock held: must not
      * block. */
     void (*serial_output)(void *opaque, const uint8_t *bytes, size_t length);
     /* The serial port has room for input again. On any thread, I/O lock held. */
@@ -103,10 +105,10 @@ int board_release_disks(struct board *board, struct gw_error *error);
  * thread. */
 int board_sync_disks(struct board *board, struct gw_error *error);
 
-/* Images and device tree into RAM, harts and devices as after power-on. Does not run them. */
+/* Images into RAM, CPUs and devices as after power-on. Does not run them. */
 int board_boot(struct board *board, struct gw_error *error);
-int board_start(struct board *board, struct gw_error *error); /* harts run; idempotent */
-void board_stop(struct board *board); /* any thread but a hart's; drains; idempotent */
+int board_start(struct board *board, struct gw_error *error); /* CPUs run; idempotent */
+void board_stop(struct board *board); /* any thread but a CPU's; drains; idempotent */
 bool board_running(const struct board *board);
 int board_reset(struct board *board,
                 struct gw_error *error); /* as power-on, booted again from its boot region; keeps
@@ -133,7 +135,7 @@ size_t board_serial_input(struct board *board, const uint8_t *bytes, size_t leng
 int board_run_until(struct board *board, uint64_t instructions,
                     void (*reached)(void *opaque, uint64_t instructions), void *opaque,
                     struct gw_error *error);
-uint64_t board_instructions(struct board *board); /* retired by hart 0 */
+uint64_t board_instructions(struct board *board); /* retired by CPU 0; 0 where nobody counts */
 
 /* While stopped: hashes of device state and of RAM. */
 uint64_t board_state_hash(struct board *board);

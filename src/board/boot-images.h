@@ -16,14 +16,11 @@
 
 #include "board/board.h"
 
-/* Past the 56 bits of physical address that RISC-V page tables can name. */
+/* Past what any guest can name: the 56 bits of RISC-V's page tables, the 52 of x86-64's. */
 #define BOOT_REGION_NAME "boot"
 #define BOOT_REGION_BASE (UINT64_C(1) << 56)
 #define BOOT_REGION_MAX_BYTES (UINT64_C(1) << 30)
-#define BOOT_MAX_SEGMENTS 8
-
-#define RAM_BASE UINT64_C(0x80000000)
-#define KERNEL_OFFSET UINT64_C(0x200000) /* where firmware and kernel agree that S-mode begins */
+#define BOOT_MAX_SEGMENTS 16
 
 struct boot_segment {
     uint64_t guest;
@@ -31,33 +28,37 @@ struct boot_segment {
     uint64_t length;
 };
 
+/* Where CPUs begin, and with what; the arguments are what the kind of machine makes of them. */
+struct boot_entry {
+    uint64_t pc;
+    uint64_t argument[2];
+};
+
 /* Images ready to be laid out; boot_images_fini() frees them. */
 struct boot_images {
     struct boot_segment segment[BOOT_MAX_SEGMENTS];
     unsigned count;
-    uint64_t entry;                        /* pc of every hart */
-    uint64_t tree, dynamic;                /* a1, a2 of every hart */
+    struct boot_entry entry;
     uint64_t kernel, initrd, initrd_bytes; /* guest addresses; 0 where there is none */
-    uint64_t floor, top;                   /* RAM that is still free */
+    uint64_t floor, top;                   /* RAM that is still free, set by who begins */
 };
 
-/* Reads and places firmware, kernel and initrd of `config`. Each refusal is a sentence with the
- * file's name: missing, short, of another architecture or format, too big for the machine's memory.
- */
-int boot_images_read(const struct board_config *config, struct boot_images *ret_images,
-                     struct gw_error *error);
-/* Takes `tree` (owned, even on failure) as device tree, below everything that stands at the top of
- * RAM. */
-int boot_images_add_tree(struct boot_images *images, uint8_t *tree, uint64_t length,
-                         struct gw_error *error);
+/* Adds a segment and takes `bytes`. There is room for BOOT_MAX_SEGMENTS. */
+void boot_images_add(struct boot_images *images, uint64_t guest, uint8_t *bytes, uint64_t length);
+/* The same at the bottom of free RAM, where it will occupy `memory_bytes`: free RAM begins behind
+ * it. */
+void boot_images_add_low(struct boot_images *images, uint64_t guest, uint8_t *bytes,
+                         uint64_t length, uint64_t memory_bytes);
+/* Moves the end of free RAM down by `length`, to a page boundary; 0 when there is not so much. */
+uint64_t boot_images_take_top(struct boot_images *images, uint64_t length);
+/* "kernel 'x' does not fit into 16 MiB of memory; …" */
+int boot_images_refuse_size(const struct board_config *config, const char *what, const char *path,
+                            struct gw_error *error);
 void boot_images_fini(struct boot_images *images);
 
 uint64_t boot_region_bytes(const struct boot_images *images); /* page multiple */
 void boot_region_fill(struct gw_memory_region *region, const struct boot_images *images);
 
-struct boot_entry {
-    uint64_t pc, tree, dynamic;
-};
 /* Copies all segments from the boot region to RAM. -EINVAL when the region makes no sense. */
 int boot_region_apply(struct gw_memory *memory, struct boot_entry *ret_entry,
                       struct gw_error *error);

@@ -3,7 +3,7 @@
  * The boot region's header page, little-endian:
  *
  *      0  "gwboot1\n"
- *      8  pc, 16 device tree (a1), 24 dynamic information (a2)
+ *      8  where CPUs begin, 16 first argument, 24 second argument
  *     32  number of segments
  *     40  per segment: guest address, offset in the region, length
  */
@@ -13,7 +13,7 @@
 #include "base/cleanup.h"
 #include "board/boot-images.h"
 
-enum { PC = 8, TREE = 16, DYNAMIC = 24, COUNT = 32, SEGMENTS = 40, SEGMENT_BYTES = 24 };
+enum { PC = 8, FIRST = 16, SECOND = 24, COUNT = 32, SEGMENTS = 40, SEGMENT_BYTES = 24 };
 
 static const char magic[8] = "gwboot1\n";
 
@@ -30,9 +30,9 @@ void boot_region_fill(struct gw_memory_region *region, const struct boot_images 
     uint8_t *header = region->host;
     uint64_t offset = GW_PAGE_BYTES;
     memcpy(header, magic, sizeof magic);
-    put_le64(header + PC, images->entry);
-    put_le64(header + TREE, images->tree);
-    put_le64(header + DYNAMIC, images->dynamic);
+    put_le64(header + PC, images->entry.pc);
+    put_le64(header + FIRST, images->entry.argument[0]);
+    put_le64(header + SECOND, images->entry.argument[1]);
     put_le64(header + COUNT, images->count);
     for (unsigned i = 0; i < images->count; i++) {
         const struct boot_segment *segment = &images->segment[i];
@@ -76,8 +76,9 @@ int boot_region_apply(struct gw_memory *memory, struct boot_entry *ret_entry,
     if (!sound)
         return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_CORRUPT, -EINVAL,
                             "the machine's boot images are damaged: it cannot be reset");
-    *ret_entry = (struct boot_entry){.pc = get_le64(header + PC),
-                                     .tree = get_le64(header + TREE),
-                                     .dynamic = get_le64(header + DYNAMIC)};
+    *ret_entry = (struct boot_entry){
+        .pc = get_le64(header + PC),
+        .argument = {get_le64(header + FIRST), get_le64(header + SECOND)},
+    };
     return 0;
 }

@@ -4,7 +4,6 @@
 #include "base/cleanup.h"
 #include "board/boot-images.h"
 #include "board/config.h"
-#include "board/riscv-virt.h"
 
 #define MEMORY_MIN_BYTES (UINT64_C(1) << 20)
 #define MEMORY_MAX_BYTES (UINT64_C(1) << 40)
@@ -19,6 +18,8 @@ static const char *const clock_names[] = {
 void board_config_fini(struct board_config *config)
 {
     free(config->machine);
+    free(config->cpu_name);
+    free(config->cpu_model);
     free(config->kernel);
     free(config->firmware);
     free(config->initrd);
@@ -36,10 +37,21 @@ static bool copy_string(char **to, const char *from)
     return *to || !from;
 }
 
-int board_config_copy(const struct board_config *from, struct board_config *ret_to)
+static bool copy_model(struct cpu_model **to, const struct cpu_model *from)
+{
+    *to = from ? malloc(sizeof **to) : NULL;
+    if (*to)
+        **to = *from;
+    return *to || !from;
+}
+
+int board_config_copy(const struct board_config *from, const struct machine_kind *kind,
+                      struct board_config *ret_to)
 {
     struct board_config to = *from;
-    bool ok = copy_string(&to.machine, from->machine ? from->machine : RISCV_VIRT_NAME);
+    bool ok = copy_string(&to.machine, kind->name);
+    ok = copy_string(&to.cpu_name, from->cpu_name) && ok;
+    ok = copy_model(&to.cpu_model, from->cpu_model) && ok;
     ok = copy_string(&to.kernel, from->kernel) && ok;
     ok = copy_string(&to.firmware, from->firmware) && ok;
     ok = copy_string(&to.initrd, from->initrd) && ok;
@@ -70,25 +82,40 @@ static int refuse(struct gw_error *error, const char *sentence)
     return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, -EINVAL, "%s", sentence);
 }
 
-int board_config_check(const struct board_config *config, struct gw_error *error)
+/* What the kind of machine has room for. */
+static int check_kind(const struct board_config *config, const struct machine_kind *kind,
+                      struct gw_error *error)
 {
-    if (config->machine && strcmp(config->machine, RISCV_VIRT_NAME) != 0)
-        return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_UNSUPPORTED, -EOPNOTSUPP,
-                            "this build has no machine '%.64s'; it has " RISCV_VIRT_NAME,
-                            config->machine);
+    if (config->cpus < 1 || config->cpus > kind->max_cpus)
+        return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, -EINVAL, "%s has 1 to %u CPUs",
+                            kind->name, kind->max_cpus);
+    if (config->clock == GW_CLOCK_INSTRUCTIONS && !kind->instruction_clock)
+        return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, -EINVAL,
+                            "%s has no instruction clock: its CPUs are the host's", kind->name);
+    if (config->disk_count > kind->max_disks)
+        return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, -EINVAL,
+                            "%s has room for %u disks", kind->name, kind->max_disks);
+    return kind->check ? kind->check(config, error) : 0;
+}
+
+int board_config_check(const struct board_config *config, const struct machine_kind **ret_kind,
+                       struct gw_error *error)
+{
+    int r = machine_kind_choose(config, ret_kind, error);
+    if (r < 0)
+        return r;
     if (config->memory_bytes < MEMORY_MIN_BYTES || config->memory_bytes > MEMORY_MAX_BYTES ||
         config->memory_bytes % GW_PAGE_BYTES)
         return refuse(error, "memory must be from 1M to 1T, in whole pages of 4 KiB");
-    if (config->cpus < 1 || config->cpus > BOARD_MAX_HARTS)
-        return refuse(error, RISCV_VIRT_NAME " has 1 to 8 CPUs");
     if (config->clock != GW_CLOCK_HOST && config->clock != GW_CLOCK_INSTRUCTIONS)
         return refuse(error, "the clock must be 'host' or 'instructions'");
     if (config->clock == GW_CLOCK_INSTRUCTIONS && config->cpus != 1)
         return refuse(error, "the instruction clock needs a machine with one CPU");
     if (config->boot_bytes % GW_PAGE_BYTES || config->boot_bytes > BOOT_REGION_MAX_BYTES)
         return refuse(error, "the boot region must be whole pages, at most 1 GiB");
-    if (config->disk_count > BOARD_MAX_DISKS)
-        return refuse(error, RISCV_VIRT_NAME " has room for 6 disks");
+    r = check_kind(config, *ret_kind, error);
+    if (r < 0)
+        return r;
     for (unsigned i = 0; i < config->disk_count; i++) {
         const struct board_disk *disk = &config->disks[i];
         if (disk->serial && (strlen(disk->serial) > SERIAL_MAX || !is_printable(disk->serial)))
@@ -119,11 +146,11 @@ json_t *board_config_describe(const struct board_config *config)
             json_decref(disks);
             return NULL;
         }
-    return json_pack("{s:s, s:I, s:I, s:s, s:I, s:o}", "machine",
-                     config->machine ? config->machine : RISCV_VIRT_NAME, "memory",
-                     (json_int_t)config->memory_bytes, "cpus", (json_int_t)config->cpus, "clock",
-                     clock_names[config->clock], "boot_bytes", (json_int_t)config->boot_bytes,
-                     "disks", disks);
+    json_t *json = json_pack("{s:s, s:I, s:I, s:s, s:I, s:o}", "machine", config->machine, "memory",
+                             (json_int_t)config->memory_bytes, "cpus", (json_int_t)config->cpus,
+                             "clock", clock_names[config->clock], "boot_bytes",
+                             (json_int_t)config->boot_bytes, "disks", disks);
+    return json;
 }
 
 /* ---- Reading one: a table of keys, each known key once, nothing else ---- */
@@ -166,7 +193,7 @@ static int take_memory(const json_t *value, void *to)
 static int take_cpus(const json_t *value, void *to)
 {
     json_int_t cpus = json_integer_value(value);
-    if (cpus < 1 || cpus > BOARD_MAX_HARTS)
+    if (cpus < 1 || cpus > BOARD_MAX_CPUS)
         return -ERANGE;
     ((struct board_config *)to)->cpus = (unsigned)cpus;
     return 0;
@@ -284,7 +311,8 @@ int board_config_from_description(const json_t *description, struct board_config
         return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, r,
                             "the machine description is wrong or incomplete: %s",
                             bad[0] ? bad : "not an object");
-    r = board_config_check(&config, error);
+    const struct machine_kind *kind;
+    r = board_config_check(&config, &kind, error);
     if (r < 0)
         return r;
     *ret_config = config;

@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "board/boot-images.h"
 #include "board/riscv-virt.h"
 #include "cpu/riscv/cpu.h"
 #include "device/plic.h"
@@ -56,7 +55,7 @@ static void begin_at(void *fdt, const char *name, uint64_t base)
 
 static void begin_part(void *fdt, const char *name, unsigned part)
 {
-    const struct riscv_virt_window *window = &riscv_virt_map[part];
+    const struct board_window *window = &riscv_virt_map[part];
     begin_at(fdt, name, window->base);
     reg(fdt, window->base, window->bytes);
     if (window->irq) {
@@ -110,7 +109,7 @@ static void write_cpus(void *fdt, unsigned cpus)
 /* For each hart its interrupts `first` and `second`, as the CLINT's and PLIC's outputs reach it. */
 static void interrupts_extended(void *fdt, unsigned cpus, unsigned first, unsigned second)
 {
-    uint32_t values[BOARD_MAX_HARTS * 4];
+    uint32_t values[RISCV_VIRT_MAX_HARTS * 4];
     for (unsigned hart = 0; hart < cpus; hart++) {
         values[hart * 4] = values[hart * 4 + 2] = HART_INTC_PHANDLE + hart;
         values[hart * 4 + 1] = first;

@@ -5,7 +5,7 @@
  * board_run_until() wants to stop, and the clock is brought up to date before each device access,
  * so nothing depends on how a run is cut.
  */
-#include "board/machine.h"
+#include "board/riscv-machine.h"
 
 /* Only a kick ends a run that nothing else limits. */
 #define UNLIMITED (UINT64_C(1) << 40)
@@ -13,7 +13,7 @@
 /* Device access of the running hart, or work of the loop: the hart comes back for a new budget. */
 static void deadline_changed(void *opaque, uint64_t deadline_ns)
 {
-    struct board_hart *hart = opaque;
+    struct riscv_hart *hart = opaque;
     if (hart->in_run)
         rv_hart_kick(hart->cpu);
     else
@@ -22,10 +22,10 @@ static void deadline_changed(void *opaque, uint64_t deadline_ns)
 
 void instruction_clock_attach(struct board *board)
 {
-    clock_set_notify(&board->time.clock, deadline_changed, &board->hart[0]);
+    clock_set_notify(&board->time.clock, deadline_changed, &riscv_virt_of(board)->hart[0]);
 }
 
-uint64_t instruction_clock_budget(struct board_hart *hart)
+uint64_t instruction_clock_budget(struct riscv_hart *hart)
 {
     struct board *board = hart->board;
     const struct clock *clock = &board->time.clock;
@@ -40,13 +40,13 @@ uint64_t instruction_clock_budget(struct board_hart *hart)
     return left < budget ? left : budget;
 }
 
-void instruction_clock_account(struct board_hart *hart, uint64_t retired)
+void instruction_clock_account(struct riscv_hart *hart, uint64_t retired)
 {
     clock_advance_ns(&hart->board->time.clock, (retired - hart->accounted) * INSTRUCTION_NS);
     hart->accounted = retired;
 }
 
-uint64_t instruction_clock_now_ns(const struct board_hart *hart, uint64_t retired)
+uint64_t instruction_clock_now_ns(const struct riscv_hart *hart, uint64_t retired)
 {
     return clock_now_ns(&hart->board->time.clock) + (retired - hart->accounted) * INSTRUCTION_NS;
 }

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The inside of struct board, for the files of this folder. board.c tells how threads and locks go
- * together. */
+/*
+ * The inside of struct board, for the files of this folder: what all kinds of machines share, and
+ * the table of operations by which each kind adds its own. board.c tells how threads and locks go
+ * together.
+ */
 #ifndef BOARD_MACHINE_H
 #define BOARD_MACHINE_H
 
@@ -11,45 +14,85 @@
 #include "board/board-time.h"
 #include "board/board.h"
 #include "board/boot-images.h"
-#include "board/riscv-virt.h"
-#include "cpu/riscv/cpu.h"
-#include "device/clint.h"
-#include "device/goldfish-rtc.h"
-#include "device/plic.h"
-#include "device/test-finisher.h"
+#include "device/device.h"
 #include "device/uart16550.h"
 #include "virtio/blk.h"
-#include "virtio/input.h"
 #include "virtio/rng.h"
 
+#define BOARD_MAX_DEVICES 16
 #define BOARD_MAX_EXTRA_ITEMS 8
-#define BOARD_MAX_ITEMS (1 + BOARD_MAX_HARTS + PART_COUNT + BOARD_MAX_EXTRA_ITEMS)
+#define BOARD_MAX_ITEMS (2 + BOARD_MAX_CPUS + BOARD_MAX_DEVICES + BOARD_MAX_EXTRA_ITEMS)
 
-struct board_hart {
-    /* set once */
-    struct board *board;
-    struct rv_hart *cpu;
-    unsigned index;
-    struct rv_platform platform;
-    pthread_t thread;
-    bool has_thread;
-    /* the hart's thread only */
-    uint64_t
-        accounted; /* instruction clock: retired instructions of this run that the clock has seen */
-    bool in_run;   /* instruction clock; under the I/O lock: a budget is being used up */
-    /* A hart in WFI sleeps here. Its partner is hart_wake(): each side writes its own flag, fences,
-     * and then reads the other's, so that one of them sees the other. */
-    pthread_mutex_t sleep_lock; /* protects `woken` */
-    pthread_cond_t sleep_wake;
-    bool woken;
-    _Atomic bool sleeping;
+/* What the guest has asked for, or come to. It stays until a reset. */
+enum board_request {
+    BOARD_REQUEST_NONE,
+    BOARD_REQUEST_POWER_OFF,
+    BOARD_REQUEST_FAIL, /* power off, and tell that the guest failed */
+    BOARD_REQUEST_RESET,
+    BOARD_REQUEST_CRASH, /* its CPUs cannot go on; board->failure says why */
 };
 
-/* A boundary that board_run_until() asked for. Under the control lock, but `target` and
- * `reached_target`. */
+/*
+ * A kind of machine: guest ABI under a name. One const table each, in the file of that name. What
+ * may be NULL is marked; the others are called without asking.
+ */
+struct machine_kind {
+    const char *name;
+    const char *short_name; /* what people may say: without the version */
+    unsigned max_cpus, max_disks;
+    bool instruction_clock;
+
+    /* Building, on the loop's thread, in this order. After a failure fini() is called. */
+    int (*check)(const struct board_config *config, struct gw_error *error); /* may be NULL */
+    int (*prepare)(struct board *board, struct gw_error *error); /* makes board->machine */
+    int (*add_ram)(struct board *board, struct gw_error *error);
+    int (*read_images)(const struct board_config *config, struct boot_images *ret_images,
+                       struct gw_error *error);
+    /* CPUs, tracker, devices and state items; memory is complete and disks are there. */
+    int (*build)(struct board *board, struct gw_error *error);
+    void (*fini)(struct board *board); /* board->machine may be NULL */
+
+    /* Under the control lock, CPUs parked. */
+    int (*enter)(struct board *board, const struct boot_entry *entry,
+                 struct gw_error *error); /* CPUs as after power-on, the first one at the entry */
+    int (*fetch)(struct board *board, struct gw_error *error); /* before saving; may be NULL */
+    void (*loaded)(struct board *board); /* after loading, well or not; may be NULL */
+    int (*resume)(struct board *board, struct gw_error *error); /* CPUs will run */
+    void (*quiesce)(struct board *board); /* before devices drain, I/O lock held; may be NULL */
+
+    /* On each CPU's thread: once, may be NULL; and again and again until board->halt. */
+    void (*cpu_begin)(struct board *board, unsigned index);
+    void (*cpu_step)(struct board *board, unsigned index);
+    /* A step ends soon; also the next one if none is on. Any thread, any lock. */
+    void (*cpu_kick)(struct board *board, unsigned index);
+
+    enum board_request (*request)(const struct board *board);        /* I/O lock held */
+    int (*press_power)(struct board *board, struct gw_error *error); /* I/O lock held */
+    struct gw_tracker (*tracker)(struct board *board);
+    uint64_t (*instructions)(struct board *board); /* retired by CPU 0; NULL: nobody counts */
+};
+
+/* In the order of preference; kinds.c. */
+extern const struct machine_kind *const machine_kinds[];
+extern const struct machine_kind riscv_virt_kind;
+
+/* The kind that `config` names, or that its kernel is for; refuses with a sentence. */
+int machine_kind_choose(const struct board_config *config, const struct machine_kind **ret_kind,
+                        struct gw_error *error);
+
+struct board_cpu {
+    /* set once */
+    struct board *board;
+    unsigned index;
+    pthread_t thread;
+    bool has_thread;
+};
+
+/* A boundary that board_run_until() asked for. Under the control lock, but the atomic
+ * ones. */
 struct board_target {
-    _Atomic uint64_t instructions; /* UINT64_MAX: none; read by hart 0's thread */
-    _Atomic bool hit;              /* hart 0 has parked there */
+    _Atomic uint64_t instructions; /* UINT64_MAX: none; read by CPU 0's thread */
+    _Atomic bool hit;              /* CPU 0 has parked there */
     void (*reached)(void *opaque, uint64_t instructions);
     void *opaque;
 };
@@ -57,16 +100,17 @@ struct board_target {
 struct board {
     /* set once, by board_new() */
     struct board_config config;
+    const struct machine_kind *kind;
+    void *machine; /* the kind's own struct */
     sd_event *loop;
     struct board_callbacks callbacks;
     struct gw_memory *memory;
-    struct gw_bytemap_tracker *tracker;
-    struct board_hart hart[BOARD_MAX_HARTS];
-    struct device device[PART_COUNT]; /* as riscv_virt_map */
+    struct board_cpu cpu[BOARD_MAX_CPUS];
+    struct device device[BOARD_MAX_DEVICES]; /* in the order of the saved state */
+    unsigned device_count;
     struct block *block[BOARD_MAX_DISKS];
-    int wake_fd; /* eventfd: a hart has something for the loop */
+    int wake_fd; /* eventfd: a CPU has something for the loop */
     sd_event_source *wake_source;
-    bool blocks_attached;
 
     /* before the machine first runs */
     struct gw_state_item item[BOARD_MAX_ITEMS];
@@ -78,25 +122,21 @@ struct board {
     struct board_target target;
     _Atomic bool running; /* written under the control lock */
 
-    /* run lock: parking of harts */
+    /* run lock: parking of CPUs */
     pthread_mutex_t run_lock;
     pthread_cond_t run_changed;
     bool run_wanted, exiting;
     unsigned parked;
-    _Atomic bool halt; /* harts leave their loops; cleared under the run lock */
+    _Atomic bool halt; /* CPUs leave their loops; cleared under the run lock */
 
     /* I/O lock: everything below, and all that devices own */
     pthread_mutex_t io_lock;
     struct board_time time;
-    struct clint clint;
-    struct plic plic;
     struct uart16550 uart;
-    struct goldfish_rtc rtc;
-    struct test_finisher finisher;
     struct virtio_rng rng;
-    struct virtio_input button;
     struct virtio_blk blk[BOARD_MAX_DISKS];
-    bool rng_ready, button_ready, blk_ready[BOARD_MAX_DISKS];
+    bool rng_ready, blk_ready[BOARD_MAX_DISKS];
+    char failure[256]; /* of BOARD_REQUEST_CRASH */
     /* host clock only: the thread that fires timers waits on this, with the I/O lock */
     pthread_cond_t timer_changed;
     pthread_t timer_thread;
@@ -104,42 +144,43 @@ struct board {
     uint64_t timer_wakes_ns; /* guest time at which it looks again */
 };
 
-/* riscv-virt.c: devices on the caller's board, whose memory and clock are there. */
-int riscv_virt_build(struct board *board, struct gw_error *error);
-void riscv_virt_fini(struct board *board);
-void riscv_virt_list_items(struct board *board); /* fills item[] */
+/* board-devices.c: devices that every kind has; each adds its row and state item. */
+struct board_window {
+    enum device_space space;
+    uint64_t base, bytes;
+    unsigned irq; /* number on the kind's interrupt controller; 0: none */
+};
+void board_add_device(struct board *board, const struct board_window *window,
+                      const struct device_ops *ops, const struct gw_state_type *state,
+                      void *object);
+void board_add_item(struct board *board, const struct gw_state_type *type, void *object);
+void board_add_uart(struct board *board, const struct board_window *window, struct irq_line irq);
+void board_add_rng(struct board *board, const struct board_window *window, struct irq_line irq);
+int board_add_disk(struct board *board, unsigned index, const struct board_window *window,
+                   struct irq_line irq, struct gw_error *error);
+void board_fini_devices(struct board *board);
+/* The device that answers for all of the access, or NULL. */
+struct device *board_find_device(struct board *board, enum device_space space, uint64_t address,
+                                 unsigned size);
+/* For a device by which the guest asks for something: CPUs stop, the loop does the rest. I/O lock
+ * held, any thread. */
+void board_request_made(void *board);
 
-/* bus.c: what the harts see outside RAM. */
-extern const struct rv_platform bus_platform; /* opaque: struct board_hart */
-
-/* hart-thread.c */
-int harts_start_threads(struct board *board, struct gw_error *error);
-void harts_join_threads(struct board *board);
-void harts_unpark(struct board *board);
-void harts_park(struct board *board); /* returns when no hart runs */
-void harts_halt(struct board *board); /* asks them to stop, does not wait; any lock may be held */
-void harts_kick(struct board *board);
-void hart_wake(struct board_hart *hart);                 /* from WFI; any lock may be held */
-void hart_set_irq(void *hart, unsigned irq, bool level); /* for irq_line */
+/* cpu-threads.c */
+int cpus_start_threads(struct board *board, struct gw_error *error);
+void cpus_join_threads(struct board *board);
+void cpus_unpark(struct board *board);
+void cpus_park(struct board *board); /* returns when no CPU runs */
+void cpus_halt(struct board *board); /* asks them to stop, does not wait; any lock may be held */
 void board_notify_loop(struct board *board);
 
 /* board.c */
-void board_set_watching(void *board, bool on); /* for the tracker */
+/* Calls `act` while no CPU runs; they run on afterwards if they did. Any thread but a CPU's. */
+void board_while_parked(struct board *board, void (*act)(void *opaque), void *opaque);
 int board_loop_woken(sd_event_source *source, int fd, uint32_t revents, void *board);
 
 /* timer-thread.c: host clock only; the instruction clock's timers are fired by hart 0. */
 int timer_thread_start(struct board *board, struct gw_error *error);
 void timer_thread_join(struct board *board);
-
-/* instruction-clock.c: hart 0's thread, in instruction-clock mode. Nanoseconds of guest time. */
-#define INSTRUCTION_NS 10
-void instruction_clock_attach(
-    struct board *board); /* shortens a run when an earlier timer is armed */
-/* What to run before the next timer or target; I/O lock held, no timer is due. 0: at the target. */
-uint64_t instruction_clock_budget(struct board_hart *hart);
-/* Moves the clock to where the hart is, `retired` instructions after the run began; I/O lock held.
- */
-void instruction_clock_account(struct board_hart *hart, uint64_t retired);
-uint64_t instruction_clock_now_ns(const struct board_hart *hart, uint64_t retired);
 
 #endif

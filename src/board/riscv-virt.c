@@ -3,169 +3,246 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 
-#include "board/machine.h"
+#include "board/riscv-machine.h"
 
-/* The order is that of sections in the saved state. RAM begins at RAM_BASE (boot-images.h). */
-const struct riscv_virt_window riscv_virt_map[PART_COUNT] = {
-    [PART_CLINT] = {0x2000000, CLINT_BYTES, 0},
-    [PART_PLIC] = {0xc000000, PLIC_BYTES, 0},
-    [PART_UART] = {0x10000000, UART_BYTES, 10},
-    [PART_RTC] = {0x101000, GOLDFISH_RTC_BYTES, 11},
-    [PART_TEST] = {0x100000, TEST_FINISHER_BYTES, 0},
-    [PART_VIRTIO + 0] = {0x10001000, 0x1000, 1},
-    [PART_VIRTIO + 1] = {0x10002000, 0x1000, 2},
-    [PART_VIRTIO + 2] = {0x10003000, 0x1000, 3},
-    [PART_VIRTIO + 3] = {0x10004000, 0x1000, 4},
-    [PART_VIRTIO + 4] = {0x10005000, 0x1000, 5},
-    [PART_VIRTIO + 5] = {0x10006000, 0x1000, 6},
-    [PART_VIRTIO + 6] = {0x10007000, 0x1000, 7},
-    [PART_VIRTIO + 7] = {0x10008000, 0x1000, 8},
+/* The order is that of sections in the saved state. RAM begins at RAM_BASE. */
+const struct board_window riscv_virt_map[PART_COUNT] = {
+    [PART_CLINT] = {DEVICE_SPACE_MEMORY, 0x2000000, CLINT_BYTES, 0},
+    [PART_PLIC] = {DEVICE_SPACE_MEMORY, 0xc000000, PLIC_BYTES, 0},
+    [PART_UART] = {DEVICE_SPACE_MEMORY, 0x10000000, UART_BYTES, 10},
+    [PART_RTC] = {DEVICE_SPACE_MEMORY, 0x101000, GOLDFISH_RTC_BYTES, 11},
+    [PART_TEST] = {DEVICE_SPACE_MEMORY, 0x100000, TEST_FINISHER_BYTES, 0},
+    [PART_VIRTIO + 0] = {DEVICE_SPACE_MEMORY, 0x10001000, 0x1000, 1},
+    [PART_VIRTIO + 1] = {DEVICE_SPACE_MEMORY, 0x10002000, 0x1000, 2},
+    [PART_VIRTIO + 2] = {DEVICE_SPACE_MEMORY, 0x10003000, 0x1000, 3},
+    [PART_VIRTIO + 3] = {DEVICE_SPACE_MEMORY, 0x10004000, 0x1000, 4},
+    [PART_VIRTIO + 4] = {DEVICE_SPACE_MEMORY, 0x10005000, 0x1000, 5},
+    [PART_VIRTIO + 5] = {DEVICE_SPACE_MEMORY, 0x10006000, 0x1000, 6},
+    [PART_VIRTIO + 6] = {DEVICE_SPACE_MEMORY, 0x10007000, 0x1000, 7},
+    [PART_VIRTIO + 7] = {DEVICE_SPACE_MEMORY, 0x10008000, 0x1000, 8},
 };
-static_assert(RISCV_VIRT_DISK_SLOT + BOARD_MAX_DISKS == RISCV_VIRT_BUTTON_SLOT,
+static_assert(RISCV_VIRT_DISK_SLOT + RISCV_VIRT_MAX_DISKS == RISCV_VIRT_BUTTON_SLOT,
               "the disks fill the slots up to the power button's");
 
 static struct irq_line irq_of(struct board *board, unsigned part)
 {
-    return (struct irq_line){plic_set_level, &board->plic, riscv_virt_map[part].irq};
+    return (struct irq_line){plic_set_level, &riscv_virt_of(board)->plic, riscv_virt_map[part].irq};
 }
 
 static void connect_harts(struct board *board)
 {
+    struct riscv_virt *riscv = riscv_virt_of(board);
     for (unsigned i = 0; i < board->config.cpus; i++) {
-        struct board_hart *hart = &board->hart[i];
-        board->clint.hart[i].software_line = (struct irq_line){hart_set_irq, hart, RV_IRQ_MSIP};
-        board->clint.hart[i].timer_line = (struct irq_line){hart_set_irq, hart, RV_IRQ_MTIP};
-        board->plic.context[2 * i].output = (struct irq_line){hart_set_irq, hart, RV_IRQ_MEIP};
-        board->plic.context[2 * i + 1].output = (struct irq_line){hart_set_irq, hart, RV_IRQ_SEIP};
+        struct riscv_hart *hart = &riscv->hart[i];
+        riscv->clint.hart[i].software_line = (struct irq_line){hart_set_irq, hart, RV_IRQ_MSIP};
+        riscv->clint.hart[i].timer_line = (struct irq_line){hart_set_irq, hart, RV_IRQ_MTIP};
+        riscv->plic.context[2 * i].output = (struct irq_line){hart_set_irq, hart, RV_IRQ_MEIP};
+        riscv->plic.context[2 * i + 1].output = (struct irq_line){hart_set_irq, hart, RV_IRQ_SEIP};
     }
 }
 
-static void serial_output(void *opaque, const uint8_t *bytes, size_t length)
+/* ---- Building ---- */
+
+static int prepare(struct board *board, struct gw_error *error)
+{
+    board->machine = calloc(1, sizeof(struct riscv_virt));
+    return board->machine ? 0
+                          : gw_error_set(error, GW_LAYER_BOARD, GW_CODE_NO_RESOURCE, -ENOMEM,
+                                         "no memory for a machine");
+}
+
+static int add_ram(struct board *board, struct gw_error *error)
+{
+    return gw_memory_add_region(board->memory, "ram", RAM_BASE, board->config.memory_bytes, error);
+}
+
+static void watch_harts(void *opaque, bool on)
 {
     const struct board *board = opaque;
-    if (board->callbacks.serial_output)
-        board->callbacks.serial_output(board->callbacks.opaque, bytes, length);
+    for (unsigned i = 0; i < board->config.cpus; i++)
+        rv_hart_set_watching(riscv_virt_of(board)->hart[i].cpu, on);
 }
 
-static void serial_room(void *opaque)
+static void start_watching(void *board)
 {
-    const struct board *board = opaque;
-    if (board->callbacks.serial_room)
-        board->callbacks.serial_room(board->callbacks.opaque);
+    watch_harts(board, true);
 }
 
-/* The guest asks for the end or a reset: the harts stop, the loop does the rest. */
-static void end_requested(void *opaque)
+static void stop_watching(void *board)
 {
-    struct board *board = opaque;
-    harts_halt(board);
-    board_notify_loop(board);
+    watch_harts(board, false);
 }
 
-static void put_device(struct board *board, unsigned part, const struct device_ops *ops,
-                       const struct gw_state_type *state, void *object, unsigned instance)
+static void set_watching(void *board, bool on)
 {
-    board->device[part] = (struct device){
-        .ops = ops,
-        .state = state,
-        .object = object,
-        .base = riscv_virt_map[part].base,
-        .bytes = riscv_virt_map[part].bytes,
-        .instance = instance,
-    };
+    board_while_parked(board, on ? start_watching : stop_watching, board);
+}
+
+static int build_tracker(struct board *board, struct gw_error *error)
+{
+    struct riscv_virt *riscv = riscv_virt_of(board);
+    riscv->tracker = gw_bytemap_tracker_new(board->memory, set_watching, board);
+    return riscv->tracker ? 0
+                          : gw_error_set(error, GW_LAYER_BOARD, GW_CODE_NO_RESOURCE, -ENOMEM,
+                                         "no memory for the dirty tracker");
 }
 
 static void build_platform(struct board *board)
 {
+    struct riscv_virt *riscv = riscv_virt_of(board);
     struct clock *clock = &board->time.clock;
-    struct uart_peer peer = {serial_output, serial_room, board};
-    clint_init(&board->clint, clock, board->config.cpus);
-    plic_init(&board->plic, board->config.cpus);
+    const struct board_window *map = riscv_virt_map;
+    clint_init(&riscv->clint, clock, board->config.cpus);
+    plic_init(&riscv->plic, board->config.cpus);
     connect_harts(board);
-    uart16550_init(&board->uart, irq_of(board, PART_UART), peer);
-    goldfish_rtc_init(&board->rtc, clock, irq_of(board, PART_RTC));
-    test_finisher_init(&board->finisher, end_requested, board);
-    put_device(board, PART_CLINT, &clint_ops, &clint_state_type, &board->clint, 0);
-    put_device(board, PART_PLIC, &plic_ops, &plic_state_type, &board->plic, 0);
-    put_device(board, PART_UART, &uart16550_ops, &uart16550_state_type, &board->uart, 0);
-    put_device(board, PART_RTC, &goldfish_rtc_ops, &goldfish_rtc_state_type, &board->rtc, 0);
-    put_device(board, PART_TEST, &test_finisher_ops, &test_finisher_state_type, &board->finisher,
-               0);
-    for (unsigned slot = 0; slot < RISCV_VIRT_SLOTS; slot++)
-        put_device(board, PART_VIRTIO + slot, &virtio_mmio_empty_ops, NULL, NULL, 0);
-}
-
-static int build_disk(struct board *board, unsigned index, struct gw_error *error)
-{
-    const struct board_disk *disk = &board->config.disks[index];
-    unsigned part = PART_VIRTIO + RISCV_VIRT_DISK_SLOT + index;
-    struct virtio_host host = {board->memory, &board->time.clock, irq_of(board, part)};
-    char serial[VIRTIO_BLK_SERIAL_BYTES + 1];
-    snprintf(serial, sizeof serial, "godwit-%u", index);
-    int r = virtio_blk_init(&board->blk[index], &host, board->block[index],
-                            disk->serial ? disk->serial : serial, error);
-    if (r < 0)
-        return r;
-    board->blk_ready[index] = true;
-    put_device(board, part, &virtio_mmio_ops, &virtio_blk_state_type, &board->blk[index], index);
-    return 0;
-}
-
-static void build_rng(struct board *board)
-{
-    unsigned part = PART_VIRTIO + RISCV_VIRT_RNG_SLOT;
-    struct virtio_host host = {board->memory, &board->time.clock, irq_of(board, part)};
-    virtio_rng_init(&board->rng, &host, board->config.seed);
-    board->rng_ready = true;
-    put_device(board, part, &virtio_mmio_ops, &virtio_rng_state_type, &board->rng, 0);
+    goldfish_rtc_init(&riscv->rtc, clock, irq_of(board, PART_RTC));
+    test_finisher_init(&riscv->finisher, board_request_made, board);
+    board_add_device(board, &map[PART_CLINT], &clint_ops, &clint_state_type, &riscv->clint);
+    board_add_device(board, &map[PART_PLIC], &plic_ops, &plic_state_type, &riscv->plic);
+    board_add_uart(board, &map[PART_UART], irq_of(board, PART_UART));
+    board_add_device(board, &map[PART_RTC], &goldfish_rtc_ops, &goldfish_rtc_state_type,
+                     &riscv->rtc);
+    board_add_device(board, &map[PART_TEST], &test_finisher_ops, &test_finisher_state_type,
+                     &riscv->finisher);
 }
 
 static void build_button(struct board *board)
 {
+    struct riscv_virt *riscv = riscv_virt_of(board);
     unsigned part = PART_VIRTIO + RISCV_VIRT_BUTTON_SLOT;
     struct virtio_host host = {board->memory, &board->time.clock, irq_of(board, part)};
-    virtio_input_init(&board->button, &host);
-    board->button_ready = true;
-    put_device(board, part, &virtio_mmio_ops, &virtio_input_state_type, &board->button, 0);
+    virtio_input_init(&riscv->button, &host);
+    riscv->button_ready = true;
+    board_add_device(board, &riscv_virt_map[part], &virtio_mmio_ops, &virtio_input_state_type,
+                     &riscv->button);
 }
 
-int riscv_virt_build(struct board *board, struct gw_error *error)
+static int build_slots(struct board *board, struct gw_error *error)
 {
-    build_platform(board);
-    build_rng(board);
-    build_button(board);
-    for (unsigned i = 0; i < board->config.disk_count; i++) {
-        int r = build_disk(board, i, error);
+    unsigned part = PART_VIRTIO + RISCV_VIRT_RNG_SLOT;
+    board_add_rng(board, &riscv_virt_map[part], irq_of(board, part));
+    for (unsigned i = 0; i < RISCV_VIRT_MAX_DISKS; i++) {
+        part = PART_VIRTIO + RISCV_VIRT_DISK_SLOT + i;
+        int r = 0;
+        if (i < board->config.disk_count)
+            r = board_add_disk(board, i, &riscv_virt_map[part], irq_of(board, part), error);
+        else
+            board_add_device(board, &riscv_virt_map[part], &virtio_mmio_empty_ops, NULL, NULL);
         if (r < 0)
             return r;
     }
+    build_button(board);
     return 0;
 }
 
-void riscv_virt_fini(struct board *board)
+static int build(struct board *board, struct gw_error *error)
 {
-    for (unsigned i = 0; i < BOARD_MAX_DISKS; i++)
-        if (board->blk_ready[i])
-            virtio_blk_fini(&board->blk[i]);
-    if (board->button_ready)
-        virtio_input_fini(&board->button);
-    if (board->rng_ready)
-        virtio_rng_fini(&board->rng);
+    int r = build_tracker(board, error);
+    if (r == 0)
+        r = riscv_harts_new(board, error);
+    if (r < 0)
+        return r;
+    for (unsigned i = 0; i < board->config.cpus; i++)
+        board_add_item(board, &rv_hart_state_type,
+                       rv_hart_state_object(riscv_virt_of(board)->hart[i].cpu));
+    build_platform(board);
+    return build_slots(board, error);
 }
 
-/* The clock comes first: what is loaded after it arms timers. */
-void riscv_virt_list_items(struct board *board)
+static void fini(struct board *board)
 {
-    struct gw_state_item *item = board->item;
-    *item++ = (struct gw_state_item){&board_time_state_type, 0, &board->time};
-    for (unsigned i = 0; i < board->config.cpus; i++)
-        *item++ = (struct gw_state_item){&rv_hart_state_type, i,
-                                         rv_hart_state_object(board->hart[i].cpu)};
-    for (unsigned i = 0; i < PART_COUNT; i++) {
-        const struct device *device = &board->device[i];
-        if (device->state)
-            *item++ = (struct gw_state_item){device->state, device->instance, device->object};
-    }
-    board->item_count = (unsigned)(item - board->item);
+    struct riscv_virt *riscv = riscv_virt_of(board);
+    if (!riscv)
+        return;
+    if (riscv->button_ready)
+        virtio_input_fini(&riscv->button);
+    riscv_harts_free(board);
+    gw_bytemap_tracker_free(riscv->tracker);
+    free(riscv);
 }
+
+/* ---- Running ---- */
+
+/* After registers or memory were changed from outside. */
+static void flush_harts(struct board *board)
+{
+    for (unsigned i = 0; i < board->config.cpus; i++)
+        rv_hart_flush_later(riscv_virt_of(board)->hart[i].cpu);
+}
+
+/* All harts begin at once; the firmware sorts them out. a1 is the device tree, a2 OpenSBI's block.
+ */
+static int enter(struct board *board, const struct boot_entry *entry, struct gw_error *error)
+{
+    for (unsigned i = 0; i < board->config.cpus; i++) {
+        rv_hart_reset(riscv_virt_of(board)->hart[i].cpu, entry->pc, i, entry->argument[0],
+                      entry->argument[1]);
+        board->time.waiting[i] = false;
+    }
+    flush_harts(board);
+    return 0;
+}
+
+static int resume(struct board *board, struct gw_error *error)
+{
+    if (board->config.clock == GW_CLOCK_INSTRUCTIONS)
+        instruction_clock_attach(board);
+    return 0;
+}
+
+static enum board_request request(const struct board *board)
+{
+    static const enum board_request requests[TEST_FINISHER_REQUESTS] = {
+        [TEST_FINISHER_NONE] = BOARD_REQUEST_NONE,
+        [TEST_FINISHER_PASS] = BOARD_REQUEST_POWER_OFF,
+        [TEST_FINISHER_FAIL] = BOARD_REQUEST_FAIL,
+        [TEST_FINISHER_RESET] = BOARD_REQUEST_RESET,
+    };
+    return requests[riscv_virt_of(board)->finisher.request];
+}
+
+static int press_power(struct board *board, struct gw_error *error)
+{
+    if (virtio_input_press(&riscv_virt_of(board)->button))
+        return 0;
+    return gw_error_set(
+        error, GW_LAYER_BOARD, GW_CODE_STATE, -ENOTCONN,
+        "the guest does not listen to its power button: it is still starting, or it has "
+        "no driver for it (virtio_input); try again later, power it off from inside, or "
+        "end the machine without asking it");
+}
+
+static struct gw_tracker tracker(struct board *board)
+{
+    return gw_bytemap_tracker_interface(riscv_virt_of(board)->tracker);
+}
+
+static uint64_t instructions(struct board *board)
+{
+    return rv_hart_instructions(riscv_virt_of(board)->hart[0].cpu);
+}
+
+const struct machine_kind riscv_virt_kind = {
+    .name = RISCV_VIRT_NAME,
+    .short_name = "riscv-virt",
+    .max_cpus = RISCV_VIRT_MAX_HARTS,
+    .max_disks = RISCV_VIRT_MAX_DISKS,
+    .instruction_clock = true,
+    .prepare = prepare,
+    .add_ram = add_ram,
+    .read_images = riscv_images_read,
+    .build = build,
+    .fini = fini,
+    .enter = enter,
+    .loaded = flush_harts,
+    .resume = resume,
+    .cpu_step = riscv_hart_step,
+    .cpu_kick = riscv_hart_kick,
+    .request = request,
+    .press_power = press_power,
+    .tracker = tracker,
+    .instructions = instructions,
+};

@@ -5,11 +5,15 @@
 
 #include <stdint.h>
 
+#include "board/machine.h"
+
 #define RISCV_VIRT_NAME "riscv-virt-1"
 #define RISCV_VIRT_TIMEBASE_HZ 10000000
+#define RISCV_VIRT_MAX_HARTS 8
+#define RISCV_VIRT_MAX_DISKS 6
 #define RISCV_VIRT_SLOTS 8
 #define RISCV_VIRT_RNG_SLOT 0
-#define RISCV_VIRT_DISK_SLOT 1 /* the first of BOARD_MAX_DISKS */
+#define RISCV_VIRT_DISK_SLOT 1 /* the first of RISCV_VIRT_MAX_DISKS */
 #define RISCV_VIRT_BUTTON_SLOT 7
 
 /* Devices that are there once come first; the value is also their place in riscv_virt_map. */
@@ -23,11 +27,18 @@ enum riscv_virt_part {
     PART_COUNT = PART_VIRTIO + RISCV_VIRT_SLOTS,
 };
 
-struct riscv_virt_window {
-    uint64_t base, bytes;
-    unsigned irq; /* PLIC source; 0: none */
-};
+extern const struct board_window riscv_virt_map[PART_COUNT]; /* interrupts: PLIC sources */
 
-extern const struct riscv_virt_window riscv_virt_map[PART_COUNT];
+#define RAM_BASE UINT64_C(0x80000000)
+#define KERNEL_OFFSET UINT64_C(0x200000) /* where firmware and kernel agree that S-mode begins */
+
+/*
+ * Reads and places firmware, kernel and initrd of `config` and makes the device tree. The entry's
+ * arguments are the tree's address and that of OpenSBI's information block. Each refusal is a
+ * sentence with the file's name: missing, short, of another architecture or format, too big for
+ * the machine's memory.
+ */
+int riscv_images_read(const struct board_config *config, struct boot_images *ret_images,
+                      struct gw_error *error);
 
 #endif

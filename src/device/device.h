@@ -40,14 +40,16 @@ struct device_ops {
     void (*resume)(void *device); /* the machine is about to run (again); may be NULL */
 };
 
+enum device_space { DEVICE_SPACE_MEMORY, DEVICE_SPACE_PORTS };
+
 /* One row of a board: a device instance at an address. */
 struct device {
     const struct device_ops *ops;
     const struct gw_state_type *state; /* NULL: has no state */
     void *object;                      /* what ops and state get */
+    enum device_space space;
     uint64_t base;
     uint64_t bytes;
-    uint32_t instance; /* among the devices of the same state type, from 0 */
 };
 
 #endif

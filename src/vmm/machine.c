@@ -90,7 +90,7 @@ int machine_apply_run(struct machine *machine, struct gw_error *error)
 }
 
 /* What the guest did by itself. */
-static void board_happened(void *opaque, enum board_event event, bool success)
+static void board_happened(void *opaque, enum board_event event, const char *failure)
 {
     struct machine *machine = opaque;
 
@@ -101,15 +101,14 @@ static void board_happened(void *opaque, enum board_event event, bool success)
         return;
     case BOARD_EVENT_SHUTDOWN:
         machine->powered_off = true;
-        if (success)
+        if (!failure)
             machine_end(machine, "guest-shutdown", EXIT_STATUS_DONE, "the guest powered off");
         else
-            machine_end(machine, "guest-panic", EXIT_STATUS_GUEST_FAILED,
-                        "the guest reported failure");
+            machine_end(machine, "guest-panic", EXIT_STATUS_GUEST_FAILED, failure);
         return;
     case BOARD_EVENT_PANIC:
         machine->powered_off = true;
-        machine_end(machine, "guest-panic", EXIT_STATUS_GUEST_FAILED, "the guest panicked");
+        machine_end(machine, "guest-panic", EXIT_STATUS_GUEST_FAILED, failure);
         return;
     }
 }

@@ -222,7 +222,7 @@ static int set_option(struct vmm_options *options, int option, const char *value
     case OPTION_MEMORY:
         return set_memory(config, value, error);
     case OPTION_CPUS:
-        r = set_number("--cpus", value, BOARD_MAX_HARTS, &number, error);
+        r = set_number("--cpus", value, BOARD_MAX_CPUS, &number, error);
         config->cpus = (unsigned)number;
         return r < 0 || number > 0 ? r : invalid("--cpus must be at least 1");
     case OPTION_DISK:

@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "board/boot-images.h"
+#include "board/riscv-virt.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length);
 
@@ -27,7 +28,7 @@ static void read_files(const char *firmware, const char *kernel)
     struct gw_error error = {0};
     config.firmware = (char *)firmware;
     config.kernel = (char *)kernel;
-    if (boot_images_read(&config, &images, &error) < 0) {
+    if (riscv_images_read(&config, &images, &error) < 0) {
         if (error.message[0] == 0)
             abort();
         return;

@@ -14,11 +14,11 @@ struct board_config bare_config(const char *program)
     return (struct board_config){.memory_bytes = 16 * MIB, .cpus = 1, .firmware = path};
 }
 
-static void got_event(void *opaque, enum board_event event, bool success)
+static void got_event(void *opaque, enum board_event event, const char *failure)
 {
     struct machine *machine = opaque;
     machine->events[event]++;
-    machine->success = success;
+    machine->success = !failure;
 }
 
 static void got_output(void *opaque, const uint8_t *bytes, size_t length)

@@ -29,12 +29,12 @@ static void output(void *opaque, const uint8_t *bytes, size_t length)
         perror("stdout");
 }
 
-static void ended(void *opaque, enum board_event event, bool success)
+static void ended(void *opaque, enum board_event event, const char *failure)
 {
     static const char *const names[] = {"shutdown", "reset", "panic"};
-    fprintf(stderr, "\r\n[%s, success %d]\r\n", names[event], success);
+    fprintf(stderr, "\r\n[%s, %s]\r\n", names[event], failure ? failure : "well");
     if (event != BOARD_EVENT_RESET)
-        sd_event_exit(loop, !success);
+        sd_event_exit(loop, failure != NULL);
 }
 
 static void reached(void *opaque, uint64_t instructions)

@@ -20,7 +20,7 @@ static sd_event *loop;
 static bool ended, at_target;
 static FILE *console;
 
-static void got_event(void *opaque, enum board_event event, bool success)
+static void got_event(void *opaque, enum board_event event, const char *failure)
 {
     ended = event != BOARD_EVENT_RESET;
 }

@@ -47,7 +47,8 @@ static void path_of_the_source_is_not_followed(void **state)
 
 static void what_is_described_is_read_back(void **state)
 {
-    struct board_config config = {.memory_bytes = 64 * MIB, .cpus = 1, .boot_bytes = 4096};
+    struct board_config config = {
+        .machine = "riscv-virt-1", .memory_bytes = 64 * MIB, .cpus = 1, .boot_bytes = 4096};
     config.clock = GW_CLOCK_INSTRUCTIONS;
     config.disk_count = 2;
     config.disks[0] = (struct board_disk){.path = "/tmp/a", .size_bytes = 512, .serial = "x"};
@@ -78,7 +79,7 @@ static const struct {
     {"16777216", "1.5e9", "memory"},
     {"16777216", "\"512M\"", "memory"},
     {"\"cpus\": 2", "\"cpus\": 0", "cpus"},
-    {"\"cpus\": 2", "\"cpus\": 9", "cpus"},
+    {"\"cpus\": 2", "\"cpus\": 9", "CPUs"},
     {"\"cpus\": 2", "\"cpus\": 4294967298", "cpus"},
     {"\"cpus\": 2", "\"cpus\": true", "cpus"},
     {"\"host\"", "\"moon\"", "clock"},
@@ -130,6 +131,10 @@ static void more_disks_than_slots_are_refused(void **state)
     json_t *json = json_loads(GOOD, 0, NULL);
     json_t *disks = json_object_get(json, "disks");
     while (json_array_size(disks) < 7)
+        json_array_append(disks, json_array_get(disks, 0));
+    assert_int_equal(board_config_from_description(json, &config, &error), -EINVAL);
+    assert_non_null(strstr(error.message, "room for 6 disks"));
+    while (json_array_size(disks) <= BOARD_MAX_DISKS)
         json_array_append(disks, json_array_get(disks, 0));
     assert_int_equal(board_config_from_description(json, &config, &error), -ERANGE);
     json_decref(json);

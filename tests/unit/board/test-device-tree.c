@@ -31,7 +31,7 @@ static struct device_tree_config full_config(void)
 {
     return (struct device_tree_config){
         .memory_bytes = 3ull << 30,
-        .cpus = BOARD_MAX_HARTS,
+        .cpus = RISCV_VIRT_MAX_HARTS,
         .append = "console=ttyS0 quiet",
         .initrd = 0x90000000,
         .initrd_bytes = 12345,
@@ -43,7 +43,7 @@ static struct device_tree_config full_config(void)
 static void dtc_accepts_it_without_a_word(void **state)
 {
     struct device_tree_config config = full_config();
-    for (config.cpus = 1; config.cpus <= BOARD_MAX_HARTS; config.cpus += 7) {
+    for (config.cpus = 1; config.cpus <= RISCV_VIRT_MAX_HARTS; config.cpus += 7) {
         uint64_t length;
         _cleanup_free_ uint8_t *tree = build_tree(&config, &length);
         char path[] = "/tmp/godwit-tree-XXXXXX", command[256], said[4096];

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "board/machine.h"
+#include "board/riscv-machine.h"
 
 static char path[64];
 
@@ -134,7 +134,7 @@ static void disk_without_a_file_asks_for_one(void **state)
 
 static int bus_get(struct board *board, uint64_t address, unsigned size, uint64_t *ret_value)
 {
-    return bus_platform.read(&board->hart[0], address, size, 0, ret_value);
+    return riscv_bus.read(&riscv_virt_of(board)->hart[0], address, size, 0, ret_value);
 }
 
 static void slots_tell_what_is_in_them(void **state)
@@ -172,8 +172,9 @@ static void nothing_stands_between_the_windows(void **state)
     machine_new(&m, &config);
     for (size_t i = 0; i < ARRAY_COUNT(holes); i++) {
         assert_int_equal(bus_get(m.board, holes[i].address, holes[i].size, &value), -EFAULT);
-        assert_int_equal(
-            bus_platform.write(&m.board->hart[0], holes[i].address, holes[i].size, 0, 0), -EFAULT);
+        assert_int_equal(riscv_bus.write(&riscv_virt_of(m.board)->hart[0], holes[i].address,
+                                         holes[i].size, 0, 0),
+                         -EFAULT);
     }
     assert_int_equal(bus_get(m.board, 0x100000f8, 8, &value), 0);
     machine_free(&m);

@@ -13,6 +13,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "board/boot-images.h"
+#include "board/riscv-virt.h"
 
 static char directory[64];
 
@@ -84,9 +85,9 @@ static void raw_firmware_alone_starts_at_the_start_of_ram(void **state)
 {
     struct board_config config = base_config();
     struct boot_images images;
-    assert_int_equal(boot_images_read(&config, &images, NULL), 0);
-    assert_int_equal(images.count, 1);
-    assert_int_equal(images.entry, RAM_BASE);
+    assert_int_equal(riscv_images_read(&config, &images, NULL), 0);
+    assert_int_equal(images.count, 2); /* and the device tree */
+    assert_int_equal(images.entry.pc, RAM_BASE);
     assert_memory_equal(segment_at(&images, RAM_BASE)->bytes, "firmware!", 9);
     boot_images_fini(&images);
 }
@@ -97,12 +98,12 @@ static void check_kernel(const char *path, const uint8_t *image, size_t length)
     struct boot_images images;
     struct gw_error error = {0};
     config.kernel = (char *)path;
-    if (boot_images_read(&config, &images, &error) < 0)
+    if (riscv_images_read(&config, &images, &error) < 0)
         fail_msg("%s", error.message);
     const struct boot_segment *kernel = segment_at(&images, RAM_BASE + KERNEL_OFFSET);
     assert_int_equal(kernel->length, length);
     assert_memory_equal(kernel->bytes, image, length);
-    const uint8_t *dynamic = segment_at(&images, images.dynamic)->bytes;
+    const uint8_t *dynamic = segment_at(&images, images.entry.argument[1])->bytes;
     assert_int_equal(get_le64(dynamic), 0x4942534f);
     assert_int_equal(get_le64(dynamic + 16), RAM_BASE + KERNEL_OFFSET);
     boot_images_fini(&images);
@@ -130,14 +131,17 @@ static void initrd_and_tree_stay_clear_of_the_kernels_zeroed_data(void **state)
     uint64_t memory_bytes = 16 * MIB - KERNEL_OFFSET - 5 * 4096;
     config.kernel = make_file("k", make_image(image, sizeof image, memory_bytes), sizeof image);
     config.initrd = make_file("i", initrd, sizeof initrd);
-    assert_int_equal(boot_images_read(&config, &images, NULL), 0);
+    assert_int_equal(riscv_images_read(&config, &images, NULL), 0);
     uint64_t kernel_end = RAM_BASE + KERNEL_OFFSET + memory_bytes;
-    assert_true(images.initrd >= kernel_end && images.dynamic >= kernel_end);
+    assert_true(images.initrd >= kernel_end && images.entry.argument[1] >= kernel_end);
     assert_true(images.initrd + sizeof initrd <= RAM_BASE + 16 * MIB);
-    assert_int_equal(boot_images_add_tree(&images, calloc(1, 4096), 4096, NULL), 0);
-    assert_true(images.tree >= kernel_end && images.tree + 4096 <= images.dynamic);
-    assert_int_equal(boot_images_add_tree(&images, calloc(1, 4097), 4097, NULL), -EFBIG);
+    uint64_t tree = images.entry.argument[0];
+    assert_true(tree >= kernel_end);
+    assert_true(tree + segment_at(&images, tree)->length <= images.entry.argument[1]);
     boot_images_fini(&images);
+    memory_bytes = 16 * MIB - KERNEL_OFFSET - 3 * 4096; /* initrd and information block fit */
+    config.kernel = make_file("k", make_image(image, sizeof image, memory_bytes), sizeof image);
+    assert_int_equal(riscv_images_read(&config, &images, NULL), -EFBIG);
 }
 
 static void region_brings_the_images_back(void **state)
@@ -148,17 +152,17 @@ static void region_brings_the_images_back(void **state)
     struct boot_entry entry;
     uint64_t offset;
     config.kernel = make_file("k", make_image(image, sizeof image, 9000), sizeof image);
-    assert_int_equal(boot_images_read(&config, &images, NULL), 0);
+    assert_int_equal(riscv_images_read(&config, &images, NULL), 0);
     struct gw_memory *memory = gw_memory_new();
     gw_memory_add_region(memory, "ram", RAM_BASE, 16 * MIB, NULL);
     gw_memory_add_region(memory, BOOT_REGION_NAME, BOOT_REGION_BASE, boot_region_bytes(&images),
                          NULL);
     boot_region_fill(gw_memory_find(memory, BOOT_REGION_BASE, 1, &offset), &images);
-    uint64_t dynamic = images.dynamic;
+    uint64_t dynamic = images.entry.argument[1];
     boot_images_fini(&images);
     assert_int_equal(boot_region_apply(memory, &entry, NULL), 0);
     assert_int_equal(entry.pc, RAM_BASE);
-    assert_int_equal(entry.dynamic, dynamic);
+    assert_int_equal(entry.argument[1], dynamic);
     gw_memory_read(memory, RAM_BASE + KERNEL_OFFSET, ram, sizeof ram);
     assert_memory_equal(ram, image, sizeof image);
     gw_memory_free(memory);
@@ -170,7 +174,7 @@ static void refused(const struct board_config *config, const char *sentence)
 {
     struct boot_images images;
     struct gw_error error = {0};
-    assert_true(boot_images_read(config, &images, &error) < 0);
+    assert_true(riscv_images_read(config, &images, &error) < 0);
     if (!strstr(error.message, sentence))
         fail_msg("\"%s\" does not say \"%s\"", error.message, sentence);
 }
@@ -305,8 +309,8 @@ static void elf_firmware_is_placed_where_it_says(void **state)
     struct board_config config = base_config();
     struct boot_images images;
     config.firmware = make_file("elf", bytes, make_elf(bytes, RAM_BASE + 0x1000, 256, 1000));
-    assert_int_equal(boot_images_read(&config, &images, NULL), 0);
-    assert_int_equal(images.entry, RAM_BASE + 0x1004);
+    assert_int_equal(riscv_images_read(&config, &images, NULL), 0);
+    assert_int_equal(images.entry.pc, RAM_BASE + 0x1004);
     const struct boot_segment *segment = segment_at(&images, RAM_BASE + 0x1000);
     assert_int_equal(segment->length, 1000);
     assert_int_equal(segment->bytes[255], 0x5a);
@@ -356,7 +360,7 @@ static void truncated_elf_firmware_does_no_harm(void **state)
     for (size_t length = 1; length < sizeof bytes; length++) {
         struct boot_images images;
         config.firmware = make_file("elf", bytes, length);
-        if (boot_images_read(&config, &images, NULL) == 0)
+        if (riscv_images_read(&config, &images, NULL) == 0)
             boot_images_fini(&images);
         else
             assert_true(length >= SELFMAG);

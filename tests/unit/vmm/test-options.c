@@ -80,8 +80,9 @@ static void comma_in_a_file_name_is_doubled(void **state)
 static void disks_are_limited(void **state)
 {
     assert_wrong(
-        "--name a --kernel k --disk 1 --disk 2 --disk 3 --disk 4 --disk 5 --disk 6 --disk 7",
-        "--disk: a machine has at most 6 disks");
+        "--name a --kernel k --disk 1 --disk 2 --disk 3 --disk 4 --disk 5 --disk 6 --disk 7 "
+        "--disk 8",
+        "--disk: a machine has at most 7 disks");
 }
 
 static void mistakes_are_named(void **state)
@@ -92,8 +93,8 @@ static void mistakes_are_named(void **state)
     assert_wrong("--name a --kernel k --memory 5x",
                  "--memory '5x' is not a size such as 512M or 2G, a multiple of 4K");
     assert_wrong("--name a --kernel k --cpus 0", "--cpus must be at least 1");
-    assert_wrong("--name a --kernel k --cpus 9", "--cpus '9' is not a number up to 8");
-    assert_wrong("--name a --kernel k --cpus two", "--cpus 'two' is not a number up to 8");
+    assert_wrong("--name a --kernel k --cpus 65", "--cpus '65' is not a number up to 64");
+    assert_wrong("--name a --kernel k --cpus two", "--cpus 'two' is not a number up to 64");
     assert_wrong("--name a --kernel k --disk ,readonly", "--disk needs a file's name first");
     assert_wrong("--name a --kernel k --clock sun", "--clock 'sun' is not host or instructions");
     assert_wrong("--name a --kernel k --clock instructions --cpus 2",

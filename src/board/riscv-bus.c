@@ -1,20 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 
-#include "board/machine.h"
+#include "board/riscv-machine.h"
 
-static struct device *find_device(struct board *board, uint64_t address, unsigned size)
-{
-    for (unsigned i = 0; i < PART_COUNT; i++) {
-        struct device *device = &board->device[i];
-        uint64_t offset = address - device->base;
-        if (offset < device->bytes)
-            return device->bytes - offset >= size ? device : NULL;
-    }
-    return NULL;
-}
-
-static void enter(struct board_hart *hart, uint64_t retired)
+static void enter(struct riscv_hart *hart, uint64_t retired)
 {
     pthread_mutex_lock(&hart->board->io_lock);
     if (hart->board->time.clock.mode == GW_CLOCK_INSTRUCTIONS)
@@ -24,8 +13,8 @@ static void enter(struct board_hart *hart, uint64_t retired)
 static int bus_read(void *opaque, uint64_t address, unsigned size, uint64_t retired,
                     uint64_t *ret_value)
 {
-    struct board_hart *hart = opaque;
-    struct device *device = find_device(hart->board, address, size);
+    struct riscv_hart *hart = opaque;
+    struct device *device = board_find_device(hart->board, DEVICE_SPACE_MEMORY, address, size);
     if (!device)
         return -EFAULT;
     enter(hart, retired);
@@ -37,8 +26,8 @@ static int bus_read(void *opaque, uint64_t address, unsigned size, uint64_t reti
 static int bus_write(void *opaque, uint64_t address, unsigned size, uint64_t retired,
                      uint64_t value)
 {
-    struct board_hart *hart = opaque;
-    struct device *device = find_device(hart->board, address, size);
+    struct riscv_hart *hart = opaque;
+    struct device *device = board_find_device(hart->board, DEVICE_SPACE_MEMORY, address, size);
     if (!device)
         return -EFAULT;
     enter(hart, retired);
@@ -49,14 +38,14 @@ static int bus_write(void *opaque, uint64_t address, unsigned size, uint64_t ret
 
 static uint64_t bus_time(void *opaque, uint64_t retired)
 {
-    const struct board_hart *hart = opaque;
+    const struct riscv_hart *hart = opaque;
     const struct clock *clock = &hart->board->time.clock;
     uint64_t now_ns = clock->mode == GW_CLOCK_INSTRUCTIONS ? instruction_clock_now_ns(hart, retired)
                                                            : clock_now_ns(clock);
     return now_ns / CLINT_TICK_NS;
 }
 
-const struct rv_platform bus_platform = {
+const struct rv_platform riscv_bus = {
     .read = bus_read,
     .write = bus_write,
     .time = bus_time,
