@@ -310,6 +310,11 @@ struct gw_memory *board_memory(struct board *board)
     return board->memory;
 }
 
+const struct board_config *board_settled_config(const struct board *board)
+{
+    return &board->config;
+}
+
 json_t *board_describe(struct board *board)
 {
     return board_config_describe(&board->config);

@@ -94,6 +94,9 @@ int board_new(const struct board_config *config, sd_event *loop,
               struct gw_error *error);
 void board_free(struct board *board); /* stops first */
 
+/* What the machine is, all that was left open filled in: its kind, CPU model, sizes. Any thread. */
+const struct board_config *board_settled_config(const struct board *board);
+
 /* Opens and locks the disks of a deferred board; -EBUSY with a sentence when somebody holds them.
  */
 int board_acquire_disks(struct board *board, struct gw_error *error);

@@ -40,7 +40,8 @@ struct machine_kind {
     const char *name;
     const char *short_name; /* what people may say: without the version */
     unsigned max_cpus, max_disks;
-    bool instruction_clock;
+    bool instruction_clock; /* its CPUs can be stopped at an instruction */
+    bool cpu_models;        /* runs on the host's CPU: has a CPU model, and KVM's ways to track */
 
     /* Building, on the loop's thread, in this order. After a failure fini() is called. */
     int (*check)(const struct board_config *config, struct gw_error *error); /* may be NULL */

@@ -74,6 +74,10 @@ int virtio_mmio_loaded(struct virtio_mmio *mmio, struct gw_error *error);
  * (§4.2.3.1.1). The object of its row is NULL. */
 extern const struct device_ops virtio_mmio_empty_ops;
 
+/* Offset of the register to which the driver writes the number of a queue with something new; a
+ * board may have the store delivered by other means and then calls virtio_mmio_notify(). */
+#define VIRTIO_MMIO_QUEUE_NOTIFY 0x050
+
 /* For a board's row of any virtio device: `object` is the device itself, `state` its own type.
  * drain and resume are called with the I/O lock held, as all others. */
 extern const struct device_ops virtio_mmio_ops;

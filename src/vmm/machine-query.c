@@ -253,11 +253,9 @@ static json_t *disks_json(const struct board_config *config)
 /* The parts that only a machine has that is there. */
 static void add_board(struct machine *machine, json_t *all)
 {
-    const struct board_config *config =
-        machine->options->incoming ? &machine->received : &machine->options->config;
+    const struct board_config *config = board_settled_config(machine->board);
 
-    json_object_set_new(all, "machine",
-                        json_string(config->machine ? config->machine : "riscv-virt-1"));
+    json_object_set_new(all, "machine", json_string(config->machine));
     json_object_set_new(all, "memory-bytes", json_integer((json_int_t)config->memory_bytes));
     json_object_set_new(all, "cpus", json_integer(config->cpus));
     json_object_set_new(all, "clock",
