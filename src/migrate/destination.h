@@ -2,9 +2,11 @@
 /*
  * The destination of one migration, as its files see it:
  *
- *     destination.c  the public functions; OFFER, rounds, rehearsal, READY; the end
- *     acceptor.c     connections and their preambles, hostile until proven otherwise
- *     takeover.c     who owns the guest: COMMIT, and answering a source that asks
+ *     destination.c          the public functions, the course as a whole, the end
+ *     destination-setup.c    OFFER and its answer
+ *     destination-session.c  memory, rehearsal, READY, COMMIT
+ *     acceptor.c             connections and their preambles, hostile until proven otherwise
+ *     takeover.c             who owns the guest: COMMIT, and answering a source that asks
  *
  * The acceptor has a thread, and one for each connection that has not said yet what it wants.
  * Operations of the VMM are called on the coordinator's thread only.
@@ -100,6 +102,25 @@ void destination_set_status(struct gw_destination *destination, enum gw_migrate_
 void destination_publish(struct gw_destination *destination);
 void destination_event(struct gw_destination *destination, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* destination-setup.c */
+int destination_await_offer(struct gw_destination *destination, struct gw_error *error);
+
+/* destination-session.c */
+enum destination_next {
+    NEXT_RECORD = 1,
+    NEXT_CHANNEL, /* a data channel was opened */
+    NEXT_PAGES,   /* of the attempt that is on all pages and the state are there */
+};
+/* Waits for what is next to be done: enum destination_next, or why there will be nothing. */
+int destination_next(struct gw_destination *destination, struct message *ret_message,
+                     struct gw_error *error);
+/* From ACCEPT to the takeover; 0 when the guest runs here. */
+int destination_run_session(struct gw_destination *destination, struct gw_error *error);
+/* session_config's bulk: pages, straight into guest memory. On the channel's reader. */
+int destination_take_bulk(void *opaque, struct channel *channel, const struct wire_header *header,
+                          struct gw_error *error);
+int destination_cancelled(struct gw_error *error); /* says so; -ECANCELED */
 
 /* acceptor.c */
 int acceptor_start(struct gw_destination *destination, struct gw_error *error);

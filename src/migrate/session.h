@@ -4,7 +4,7 @@
  * life signs and the clock offset, the queue of records for the coordinator, and the one error with which
  * the session ends.
  *
- * The coordinator (source.c, destination.c) waits on the monitor that it shares with the session. It never
+ * The coordinator (of source.h, destination.h) waits on the monitor that it shares with the session. It never
  * writes to the network itself: session_post() only queues, so that no slow peer can hold a paused guest.
  */
 #ifndef MIGRATE_SESSION_H

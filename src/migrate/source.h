@@ -2,9 +2,12 @@
 /*
  * The source of one migration, as its files see it:
  *
- *     source.c      the public functions, setup, rounds, the end
- *     switchover.c  rehearsal and pause, up to READY
- *     handoff.c     who owns the guest: release, COMMIT, and asking when the link broke
+ *     source.c        the public functions, the course as a whole, the end
+ *     source-wait.c   waiting for records
+ *     source-setup.c  channels, OFFER, ACCEPT
+ *     precopy.c       rounds of RAM while the guest runs
+ *     switchover.c    rehearsal and pause, up to READY
+ *     handoff.c       who owns the guest: release, COMMIT, and asking when the link broke
  *
  * All of it runs on one thread, the coordinator.
  */
@@ -86,6 +89,11 @@ void source_publish(struct gw_source *source); /* to the listener */
 void source_event(struct gw_source *source, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* source-wait.c */
+/* Whether the migration was cancelled or is past its deadline; once the guest has been given away
+ * nothing but an answer ends a wait. Inside the monitor. */
+int source_check_limits(struct gw_source *source, struct gw_error *error);
+int source_out_of_order(const struct message *message, struct gw_error *error); /* says so */
 /*
  * Waits for a record from the destination until `until_ns`. 1: there is one; 0: time over;
  * negative: the session failed, was cancelled, or the deadline has passed. Applies changed
@@ -98,6 +106,14 @@ int source_take(struct gw_source *source, const struct message *message, struct 
 /* Waits until the round has ended, taking what comes; 0, -ETIME at `until_ns`, or the session's
  * failure. */
 int source_await_round(struct gw_source *source, uint64_t until_ns, struct gw_error *error);
+
+/* source-setup.c */
+int source_set_up(struct gw_source *source, struct gw_error *error);
+void source_post_resident(struct gw_source *source); /* RESIDENT: pages that are not holes */
+
+/* precopy.c */
+int source_start_rounds(struct gw_source *source, struct gw_error *error);
+int source_run_rounds(struct gw_source *source, struct gw_error *error); /* up to the handoff */
 void source_record_round(struct gw_source *source);
 
 /* switchover.c */
