@@ -7,10 +7,9 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/machine-name.h"
 
 #define FAIL(code, number, ...) gw_error_set(error, GW_LAYER_CLI, code, number, __VA_ARGS__)
-
-enum { NAME_LIMIT = 64 };
 
 char *machine_path(const struct cli *cli, const char *name, const char *file)
 {
@@ -20,27 +19,17 @@ char *machine_path(const struct cli *cli, const char *name, const char *file)
     return r < 0 ? NULL : path;
 }
 
-static bool name_is_valid(const char *name)
-{
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-    size_t length = strlen(name);
-    return length > 0 && length <= NAME_LIMIT && name[0] != '.' && name[0] != '-' &&
-           strspn(name, allowed) == length;
-}
-
 int machine_check(const struct cli *cli, const char *name, struct gw_error *error)
 {
-    if (!name_is_valid(name))
-        return FAIL(GW_CODE_INVALID, -EINVAL,
-                    "'%s' is no machine name: letters, digits, '.', '_' and '-', at most %d, the first "
-                    "a letter, a digit or '_'",
-                    name, NAME_LIMIT);
+    int r = machine_name_check(name, GW_LAYER_CLI, error);
+    if (r < 0)
+        return r;
     _cleanup_free_ char *directory = machine_path(cli, name, NULL);
     struct stat found;
     if (!directory || stat(directory, &found) < 0 || !S_ISDIR(found.st_mode))
         return FAIL(GW_CODE_NOT_FOUND, -ENOENT,
-                    "there is no machine '%s' in %s; 'godwit list' shows those that there are", name,
-                    cli->run_dir);
+                    "there is no machine '%s' in %s; 'godwit list' shows those that there are",
+                    name, cli->run_dir);
     return 0;
 }
 
@@ -70,10 +59,12 @@ json_t *machine_file(const struct cli *cli, const char *name, const char *file)
 
 static int is_machine(const struct dirent *entry)
 {
-    return name_is_valid(entry->d_name) && (entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN);
+    return machine_name_check(entry->d_name, GW_LAYER_CLI, NULL) == 0 &&
+           (entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN);
 }
 
-int machine_names(const struct cli *cli, char ***ret_names, size_t *ret_count, struct gw_error *error)
+int machine_names(const struct cli *cli, char ***ret_names, size_t *ret_count,
+                  struct gw_error *error)
 {
     struct dirent **entries = NULL;
     int count = scandir(cli->run_dir, &entries, is_machine, alphasort);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/machine-name.h"
 #include "base/parse.h"
 #include "vmm/json-text.h"
 #include "vmm/rundir.h"
@@ -256,7 +257,7 @@ static int check(const struct vmm_options *options, struct gw_error *error)
 
     if (!options->name)
         return invalid("--name is missing");
-    if (rundir_check_name(options->name, error) < 0)
+    if (machine_name_check(options->name, GW_LAYER_VMM, error) < 0)
         return -EINVAL;
     if (options->incoming &&
         (config->kernel || config->firmware || config->initrd || config->append))

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/machine-name.h"
 #include "vmm/log.h"
 
 static int fail_at(struct gw_error *error, const char *what, const char *path, int error_number)
@@ -28,22 +29,6 @@ char *rundir_default_base(void)
     if (!runtime || !runtime[0])
         return strdup("/run/godwit");
     return asprintf(&base, "%s/godwit", runtime) < 0 ? NULL : base;
-}
-
-int rundir_check_name(const char *name, struct gw_error *error)
-{
-    static const char allowed[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
-    size_t length = strlen(name);
-
-    if (length >= 1 && length <= RUNDIR_NAME_MAX && strspn(name, allowed) == length &&
-        name[0] != '.' && name[0] != '-')
-        return 0;
-    return gw_error_set(
-        error, GW_LAYER_VMM, GW_CODE_INVALID, -EINVAL,
-        "'%.80s' is no machine name: use 1 to %d of letters, digits, '.', '_' and '-', "
-        "not beginning with '.' or '-'",
-        name, RUNDIR_NAME_MAX);
 }
 
 char *rundir_path(const struct rundir *rundir, const char *file)
@@ -170,7 +155,7 @@ int rundir_open(const char *base, const char *name, struct rundir *ret_rundir,
                 struct gw_error *error)
 {
     struct rundir rundir = {.lock_fd = -1};
-    int r = rundir_check_name(name, error);
+    int r = machine_name_check(name, GW_LAYER_VMM, error);
 
     if (r < 0)
         return r;

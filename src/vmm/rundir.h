@@ -10,8 +10,6 @@
 #include <godwit/error.h>
 #include <godwit/migrate.h>
 
-#define RUNDIR_NAME_MAX 64
-
 struct rundir {
     char *path; /* RUNDIR/NAME */
     char *name;
@@ -20,8 +18,6 @@ struct rundir {
 
 /* $XDG_RUNTIME_DIR/godwit, else /run/godwit; from malloc, NULL without memory. */
 char *rundir_default_base(void);
-
-int rundir_check_name(const char *name, struct gw_error *error);
 
 /*
  * Makes base and machine directory where they are missing, takes the lock, writes the pid, and

@@ -51,20 +51,6 @@ static void touch(const char *relative)
     fclose(file);
 }
 
-static void names_are_checked(void **state)
-{
-    static const char *const good[] = {"a", "vm-1", "A_b.c"};
-    static const char *const bad[] = {
-        "",    ".",        "..",
-        ".a",  "-a",       "a/b",
-        "a b", "\xc3\xa9", "0123456789012345678901234567890123456789012345678901234567890123x"};
-
-    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
-        assert_int_equal(rundir_check_name(good[i], NULL), 0);
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        assert_true(rundir_check_name(bad[i], NULL) < 0);
-}
-
 static void directory_is_private(void **state)
 {
     struct rundir rundir;
@@ -184,7 +170,6 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_are_checked),
         TEST(directory_is_private),
         TEST(directory_open_to_others_is_refused_and_left_alone),
         TEST(second_process_is_refused_and_told_the_first),
