@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the host's KVM can give: KVM_GET_SUPPORTED_CPUID, what KVM tells elsewhere (the TSC-deadline
+ * timer, MSR 0x10a, the TSC's frequency), and the processor's own name.
+ */
+#include <cpuid.h>
+#include <linux/kvm.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "base/cleanup.h"
+#include "cpu/kvm/cpu-leaves.h"
+#include "cpu/kvm/kvm.h"
+
+#define MAX_ENTRIES 512
+#define MSR_ARCH_CAPABILITIES 0x10a
+
+/* The kernel's list; NULL and errno. Too short a list is refused with E2BIG, so it begins long. */
+static struct kvm_cpuid2 *get_supported(int fd)
+{
+    _cleanup_free_ struct kvm_cpuid2 *list =
+        calloc(1, sizeof *list + MAX_ENTRIES * sizeof list->entries[0]);
+
+    if (!list)
+        return NULL;
+    list->nent = MAX_ENTRIES;
+    return ioctl(fd, KVM_GET_SUPPORTED_CPUID, list) < 0 ? NULL : TAKE_PTR(list);
+}
+
+/* Leaves that no model has are left where they are. */
+static void take_leaves(const struct kvm_cpuid2 *list, struct cpu_model *model)
+{
+    for (uint32_t i = 0; i < list->nent; i++) {
+        const struct kvm_cpuid_entry2 *entry = &list->entries[i];
+        uint32_t index = entry->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX ? entry->index : 0;
+        const uint32_t value[] = {entry->eax, entry->ebx, entry->ecx, entry->edx};
+
+        for (enum cpu_register reg = CPU_EAX;
+             cpu_leaf_rule_of(entry->function, index) && reg < CPU_REGISTERS; reg++)
+            cpu_model_set(model, entry->function, index, reg, value[reg]);
+    }
+}
+
+/* KVM leaves the brand to its users. */
+static void take_brand(struct cpu_model *model)
+{
+    for (uint32_t function = 0x80000002; function <= 0x80000004; function++) {
+        uint32_t value[CPU_REGISTERS] = {0};
+
+        __get_cpuid(function, &value[CPU_EAX], &value[CPU_EBX], &value[CPU_ECX], &value[CPU_EDX]);
+        for (enum cpu_register reg = CPU_EAX; reg < CPU_REGISTERS; reg++)
+            cpu_model_set(model, function, 0, reg, value[reg]);
+    }
+}
+
+/* The value that a new vCPU has; 0 where KVM does not tell it. */
+static uint64_t get_arch_capabilities(int fd)
+{
+    _cleanup_free_ struct kvm_msrs *msrs = calloc(1, sizeof *msrs + sizeof msrs->entries[0]);
+
+    if (!msrs || ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_GET_MSR_FEATURES) <= 0)
+        return 0;
+    msrs->nmsrs = 1;
+    msrs->entries[0].index = MSR_ARCH_CAPABILITIES;
+    return ioctl(fd, KVM_GET_MSRS, msrs) == 1 ? msrs->entries[0].data & INT64_MAX : 0;
+}
+
+/* As a vCPU of a machine made for the question finds it; 0 where KVM does not tell it. */
+static uint32_t get_tsc_khz(int fd)
+{
+    _cleanup_close_ int vm = ioctl(fd, KVM_CREATE_VM, 0);
+    _cleanup_close_ int vcpu = vm < 0 ? -1 : ioctl(vm, KVM_CREATE_VCPU, 0);
+    int khz = vcpu < 0 ? -1 : ioctl(vcpu, KVM_GET_TSC_KHZ);
+
+    return khz > 0 ? (uint32_t)khz : 0;
+}
+
+int cpu_model_of_host(struct kvm_host *host, struct cpu_model *ret_model, struct gw_error *error)
+{
+    int fd = kvm_host_fd(host);
+    _cleanup_free_ struct kvm_cpuid2 *list = get_supported(fd);
+    struct cpu_model model = {.name = "host"};
+
+    if (!list)
+        return gw_error_set(error, GW_LAYER_CPU, gw_code_from_errno(errno), -errno,
+                            "KVM does not tell what CPU it can give: %s", strerror(errno));
+    take_leaves(list, &model);
+    take_brand(&model);
+    cpu_model_put(&model, "hypervisor", true);
+    if (ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0)
+        cpu_model_put(&model, "tsc_deadline_timer", true);
+    model.arch_capabilities = get_arch_capabilities(fd);
+    model.tsc_khz = get_tsc_khz(fd);
+    model.tsc_scaling = ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_CONTROL) > 0;
+    cpu_model_normalize(&model, ret_model);
+    return 0;
+}
