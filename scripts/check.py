@@ -63,7 +63,7 @@ def unit(run):
 
 
 def guest(run):
-    run([TREE / "scripts" / "guest-image"])
+    run([TREE / "scripts" / "guest-image", "--all"])
 
 
 def build_clang(run):
@@ -149,7 +149,7 @@ def system_sanitized(run):
 
 STEPS = [
     Step("build", build_gcc, 600, "gcc, as users build it"),
-    Step("guest", guest, 600, "the Linux guest: fetched once, then from the cache"),
+    Step("guest", guest, 600, "the Linux guests: fetched once, then from the cache"),
     Step("unit", unit, 300, "unit tests, the layering law, headers alone", ["build"]),
     Step("system", system, 900, "whole programs and a real kernel, driven from Python", ["build", "guest"]),
     Step("clang", build_clang, 600, "clang with ASan, UBSan and fuzzers"),

@@ -58,7 +58,7 @@ def prepare_everything(terminal):
         raise DemoFailed(f"the build failed: {error}; {commands.log} tells more") from None
     terminal.row("build", f"build/godwit and build/godwit-vmm, {time.monotonic() - began:.1f} s")
     began = time.monotonic()
-    image = prepare(lambda sentence: terminal.row("guest", sentence))
+    image = prepare(say=lambda sentence: terminal.row("guest", sentence))
     terminal.row("guest", f"Debian's riscv64 kernel {image.version} from the cache, "
                           f"{time.monotonic() - began:.1f} s")
     return image

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The parts of a guest that Debian makes: its riscv64 kernel, the modules that our devices need, busybox.
-Fetched once, unpacked into the cache with a manifest of checksums, and used from there without network.
+The parts of a guest that Debian makes: a kernel, the modules that our devices need, busybox. Fetched once, unpacked into the cache with a manifest of checksums, and used from there without network.
+
+A home has the kernel, busybox, modules/NAME.ko, and the orders in which they load: guest.order for the guest of
+a godwit machine, host.order for a machine that runs godwit.
 """
 
 import hashlib
@@ -15,9 +17,6 @@ from .foreign_apt import ForeignApt
 from .modules import load_order, module_name
 
 SUITE = "trixie"
-ARCHITECTURE = "riscv64"
-KERNEL_PACKAGE = "linux-image-riscv64"
-MODULES = ["virtio_mmio", "virtio_blk", "virtio_rng", "virtio_input", "evdev", "crc32c_generic", "ext4"]
 
 
 def sha256(data):
@@ -43,11 +42,16 @@ def _decompress(path, data):
     return data
 
 
-def _unpack_kernel(package, files):
+def _orders(architecture):
+    """File name of each load order and the modules that it is for."""
+    return {"guest.order": list(architecture.modules), "host.order": list(architecture.host_modules)}
+
+
+def _unpack_kernel(package, architecture, files):
     compressed = {}
     for path, stream in _members(package):
         if path.startswith("./boot/vmlinu"):
-            files["Image"] = stream.read()
+            files[architecture.kernel_file] = stream.read()
         elif ".ko" in path:
             compressed[module_name(path)] = (path, stream.read())
 
@@ -62,23 +66,24 @@ def _unpack_kernel(package, files):
             return name in compressed
 
     images = Images()
-    order = load_order(MODULES, images)
-    files["modules.order"] = "".join(name + "\n" for name in order).encode()
-    for name in order:
-        files[f"modules/{name}.ko"] = images[name]
+    for order_file, wanted in _orders(architecture).items():
+        order = load_order(wanted, images)
+        files[order_file] = "".join(name + "\n" for name in order).encode()
+        for name in order:
+            files[f"modules/{name}.ko"] = images[name]
 
 
-def _unpack_busybox(package, files):
+def _unpack_busybox(package, _, files):
     for path, stream in _members(package):
         if path.endswith("bin/busybox"):
             files["busybox"] = stream.read()
 
 
-def is_complete(home):
+def is_complete(home, architecture):
     """Whether the unpacked files are there, are what the manifest says, and are what is asked for today."""
     try:
         manifest = json.loads((home / "manifest.json").read_text())
-        return manifest["modules"] == MODULES and \
+        return manifest["modules"] == _orders(architecture) and \
             all(sha256((home / name).read_bytes()) == digest
                 for name, digest in manifest["files"].items())
     except (OSError, ValueError, KeyError):
@@ -90,30 +95,35 @@ def packages(home):
     return json.loads((home / "manifest.json").read_text())["packages"]
 
 
-def fetch(home, say):
+def load_orders(home):
+    """{"guest.order": names, "host.order": names}"""
+    return {path.name: path.read_text().split() for path in home.glob("*.order")}
+
+
+def fetch(home, architecture, say):
     """Fills `home` from the mirror. Packages of an interrupted run are used again."""
-    apt = ForeignApt(home.parent / "apt", ARCHITECTURE, SUITE)
-    say("asking the mirror for its riscv64 index")
+    apt = ForeignApt(home.parent / f"apt-{architecture.name}", architecture.name, SUITE)
+    say(f"asking the mirror for its {architecture.name} index")
     apt.update()
-    kernel = apt.field(KERNEL_PACKAGE, "Depends").split(" ")[0]
+    kernel = apt.field(architecture.kernel_package, "Depends").split(" ")[0]
     files, versions = {}, {}
     for package, unpack in ((kernel, _unpack_kernel), ("busybox-static", _unpack_busybox)):
         version, size = apt.field(package, "Version"), int(apt.field(package, "Size"))
         say(f"fetching {package} {version} ({size / 1e6:.0f} MB)")
-        unpack(apt.download(package), files)
+        unpack(apt.download(package), architecture, files)
         versions[package] = version
-    _store(home, files, versions)
+    _store(home, architecture, files, versions)
     shutil.rmtree(apt.home)
 
 
-def _store(home, files, versions):
+def _store(home, architecture, files, versions):
     fresh = home.with_name(home.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     for name, data in files.items():
         path = fresh / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    manifest = {"packages": versions, "modules": MODULES,
+    manifest = {"packages": versions, "modules": _orders(architecture),
                 "files": {name: sha256(data) for name, data in files.items()}}
     (fresh / "manifest.json").write_text(json.dumps(manifest, indent=1))
     shutil.rmtree(home, ignore_errors=True)

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import debian_guest
+from .architectures import RISCV64
 from .cpio import Archive
-from .paths import FIRMWARE, GUEST_SOURCES, TREE, cache_dir
+from .paths import GUEST_SOURCES, TREE, cache_dir
 
-COMPILE = ["riscv64-linux-gnu-gcc", "-O2", "-std=gnu17", "-D_GNU_SOURCE", "-static", "-pthread", "-Wall", "-Wextra",
-           "-Werror"]
+COMPILE = ["-O2", "-std=gnu17", "-D_GNU_SOURCE", "-static", "-pthread", "-Wall", "-Wextra", "-Werror"]
 DISK_BYTES = 64 << 20
 DISK_FILES = 24
 DISK_FILE_BYTES = 512 << 10
@@ -28,10 +28,11 @@ KEPT_IMAGES = 3
 
 @dataclass
 class GuestImage:
+    architecture: str
     kernel: Path
     initramfs: Path
     disk: Path       # a template: copy it, never write to it
-    firmware: Path
+    firmware: Path | None
     version: str     # of the kernel's package
 
 
@@ -41,15 +42,23 @@ def _sources():
         [tools / "guest_image.py", tools / "cpio.py"]
 
 
-def _recipe_hash(debian):
+def _recipe_hash(debian, architecture):
     digest = hashlib.sha256((debian / "manifest.json").read_bytes())
-    digest.update(subprocess.run([COMPILE[0], "--version"], capture_output=True, check=True).stdout)
+    digest.update(subprocess.run([architecture.compiler, "--version"], capture_output=True, check=True).stdout)
     for path in _sources():
         digest.update(str(path.relative_to(TREE)).encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _build_initramfs(debian, home):
+def _add_programs(archive, compiler, home):
+    for source in sorted(GUEST_SOURCES.glob("*.c")):
+        program = home / source.stem
+        subprocess.run([compiler, *COMPILE, "-s", source, "-o", program, "-lm"], check=True)
+        archive.file(f"bin/{source.stem}", program.read_bytes(), 0o755)
+        program.unlink()
+
+
+def _build_initramfs(debian, architecture, home):
     archive = Archive()
     for directory in ("proc", "sys", "dev", "tmp", "mnt"):
         archive.directory(directory)
@@ -57,18 +66,14 @@ def _build_initramfs(debian, home):
     archive.character_device("dev/null", 1, 3)
     archive.file("bin/busybox", (debian / "busybox").read_bytes(), 0o755)
     archive.symlink("bin/sh", "busybox")
-    archive.file("etc/modules.order", (debian / "modules.order").read_bytes())
-    for module in sorted((debian / "modules").iterdir()):
-        archive.file(f"lib/modules/{module.name}", module.read_bytes())
+    archive.file("etc/modules.order", (debian / "guest.order").read_bytes())
+    for name in debian_guest.load_orders(debian)["guest.order"]:
+        archive.file(f"lib/modules/{name}.ko", (debian / "modules" / f"{name}.ko").read_bytes())
     archive.file("init", (GUEST_SOURCES / "init").read_bytes(), 0o755)
     for folder, place in (("bin", "bin"), ("run", "etc/run")):
         for script in sorted((GUEST_SOURCES / folder).iterdir()):
             archive.file(f"{place}/{script.name}", script.read_bytes(), 0o755)
-    for source in sorted(GUEST_SOURCES.glob("*.c")):
-        program = home / source.stem
-        subprocess.run([*COMPILE, "-s", source, "-o", program, "-lm"], check=True)
-        archive.file(f"bin/{source.stem}", program.read_bytes(), 0o755)
-        program.unlink()
+    _add_programs(archive, architecture.compiler, home)
     with open(home / "initramfs.cpio", "wb") as stream:
         archive.write(stream)
 
@@ -94,8 +99,8 @@ def _build_disk(home):
     shutil.rmtree(content)
 
 
-def _forget_old_images(guests, keep):
-    images = sorted(guests.glob("image-*"), key=lambda p: p.stat().st_mtime, reverse=True)
+def _forget_old_images(guests, architecture, keep):
+    images = sorted(guests.glob(f"image-{architecture.name}-*"), key=lambda p: p.stat().st_mtime, reverse=True)
     for image in images[KEPT_IMAGES:]:
         if image != keep:
             shutil.rmtree(image, ignore_errors=True)
@@ -108,25 +113,26 @@ def _lock(path):
         yield
 
 
-def prepare(say=lambda sentence: None, refresh=False):
+def prepare(architecture=RISCV64, say=lambda sentence: None, refresh=False):
     """The guest image, built if it is not in the cache. Safe against two runs at once."""
     guests = cache_dir() / "guest"
     guests.mkdir(exist_ok=True)
-    debian = guests / "debian"
-    with _lock(guests / "lock"):
-        if refresh or not debian_guest.is_complete(debian):
-            debian_guest.fetch(debian, say)
-        home = guests / f"image-{_recipe_hash(debian)}"
+    debian = guests / f"debian-{architecture.name}"
+    with _lock(guests / f"lock-{architecture.name}"):
+        if refresh or not debian_guest.is_complete(debian, architecture):
+            debian_guest.fetch(debian, architecture, say)
+        home = guests / f"image-{architecture.name}-{_recipe_hash(debian, architecture)}"
         if not home.exists():
-            say("building the guest's initramfs and disk")
-            fresh = guests / "image.new"
+            say(f"building the {architecture.name} guest's initramfs and disk")
+            fresh = guests / f"image-{architecture.name}.new"
             shutil.rmtree(fresh, ignore_errors=True)
             fresh.mkdir()
-            _build_initramfs(debian, fresh)
+            _build_initramfs(debian, architecture, fresh)
             _build_disk(fresh)
             fresh.rename(home)
         home.touch()
-        _forget_old_images(guests, home)
+        _forget_old_images(guests, architecture, home)
     packages = debian_guest.packages(debian)
     version = next(v for name, v in packages.items() if name.startswith("linux-image"))
-    return GuestImage(debian / "Image", home / "initramfs.cpio", home / "disk.ext4", FIRMWARE, version)
+    return GuestImage(architecture.name, debian / architecture.kernel_file, home / "initramfs.cpio",
+                      home / "disk.ext4", architecture.firmware, version)

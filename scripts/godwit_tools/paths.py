@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where things are: the tree, the cache outside it, the firmware of the distribution."""
+"""Where things are: the tree, the cache outside it."""
 
 import os
 from pathlib import Path
 
 TREE = Path(__file__).resolve().parents[2]
 GUEST_SOURCES = TREE / "tests" / "guest" / "linux"
-FIRMWARE = Path("/usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin")
 
 
 def cache_dir():
