@@ -89,6 +89,18 @@ static int check_kind(const struct board_config *config, const struct machine_ki
     if (config->cpus < 1 || config->cpus > kind->max_cpus)
         return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, -EINVAL, "%s has 1 to %u CPUs",
                             kind->name, kind->max_cpus);
+    if (config->boot_bytes && !config->cpu_model != !kind->cpu_models)
+        return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, -EINVAL,
+                            kind->cpu_models ? "the description of a %s needs its cpu"
+                                             : "the description of a %s has no cpu",
+                            kind->name);
+    if (config->cpu_name && !kind->cpu_models)
+        return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, -EINVAL,
+                            "%s has no choice of CPU models: leave out --cpu", kind->name);
+    if (config->tracking != BOARD_TRACKING_AUTO && !kind->cpu_models)
+        return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, -EINVAL,
+                            "%s has one way to track dirty pages: leave out --dirty-tracking",
+                            kind->name);
     if (config->clock == GW_CLOCK_INSTRUCTIONS && !kind->instruction_clock)
         return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, -EINVAL,
                             "%s has no instruction clock: its CPUs are the host's", kind->name);
@@ -150,6 +162,11 @@ json_t *board_config_describe(const struct board_config *config)
                              (json_int_t)config->memory_bytes, "cpus", (json_int_t)config->cpus,
                              "clock", clock_names[config->clock], "boot_bytes",
                              (json_int_t)config->boot_bytes, "disks", disks);
+    if (json && config->cpu_model &&
+        json_object_set_new(json, "cpu", cpu_model_describe(config->cpu_model)) < 0) {
+        json_decref(json);
+        return NULL;
+    }
     return json;
 }
 
@@ -214,6 +231,13 @@ static int take_boot_bytes(const json_t *value, void *to)
     return take_size(value, &((struct board_config *)to)->boot_bytes);
 }
 
+static int take_cpu(const json_t *value, void *to)
+{
+    struct board_config *config = to;
+    config->cpu_model = malloc(sizeof *config->cpu_model);
+    return config->cpu_model ? cpu_model_from_description(value, config->cpu_model, NULL) : -ENOMEM;
+}
+
 static int take_disk_size(const json_t *value, void *to)
 {
     return take_size(value, &((struct board_disk *)to)->size_bytes);
@@ -244,6 +268,7 @@ static const struct key machine_keys[] = {
     {"cpus", JSON_INTEGER, true, take_cpus},
     {"clock", JSON_STRING, true, take_clock},
     {"boot_bytes", JSON_INTEGER, true, take_boot_bytes},
+    {"cpu", JSON_OBJECT, false, take_cpu},
     {"disks", JSON_ARRAY, true, take_disks},
 };
 
