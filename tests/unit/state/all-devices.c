@@ -15,6 +15,7 @@
 #include "board/board-time.h"
 #include "cpu/riscv/cpu.h"
 #include "device/clint.h"
+#include "device/ged.h"
 #include "device/goldfish-rtc.h"
 #include "device/plic.h"
 #include "device/test-finisher.h"
@@ -103,6 +104,14 @@ static void *make_finisher(void)
     assert(finisher);
     test_finisher_init(finisher, NULL, NULL);
     return finisher;
+}
+
+static void *make_ged(void)
+{
+    struct ged *ged = calloc(1, sizeof *ged);
+    assert(ged);
+    ged_init(ged, no_line, NULL, NULL);
+    return ged;
 }
 
 /* A hart reads its memory only when it runs. */
@@ -227,6 +236,7 @@ const struct suite_device all_devices[] = {
     {&uart16550_state_type, make_uart, free, NULL},
     {&goldfish_rtc_state_type, make_rtc, free, NULL},
     {&test_finisher_state_type, make_finisher, free, NULL},
+    {&ged_state_type, make_ged, free, NULL},
     {&virtio_rng_state_type, make_rng, destroy_rng, settle_rng},
     {&virtio_blk_state_type, make_blk, destroy_blk, settle_blk},
     {&virtio_input_state_type, make_input, destroy_input, settle_input},
