@@ -11,7 +11,7 @@ _godwit_machines() {
 
 _godwit() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
-    local verbs="run receive migrate list status console stop log explain reclaim"
+    local verbs="run receive migrate list status console stop log explain reclaim cpu"
     local machine="--name --disk --serial --detach --help"
     local verb='' _godwit_run_dir='' i named=0 wants=''
     COMPREPLY=()
@@ -25,7 +25,7 @@ _godwit() {
     done
 
     case $prev in
-    --kernel|--firmware|--initrd|--disk|--svg)
+    --kernel|--firmware|--initrd|--disk|--svg|--device)
         compopt -o filenames; COMPREPLY=($(compgen -f -- "$cur")); return ;;
     --run-dir)
         compopt -o filenames; COMPREPLY=($(compgen -d -- "$cur")); return ;;
@@ -33,6 +33,10 @@ _godwit() {
     --clock) COMPREPLY=($(compgen -W "host instructions" -- "$cur")); return ;;
     --cpus) COMPREPLY=($(compgen -W "1 2 4 8" -- "$cur")); return ;;
     --memory) COMPREPLY=($(compgen -W "256M 512M 1G 2G" -- "$cur")); return ;;
+    --check)
+        compopt -o filenames
+        COMPREPLY=($(compgen -W "host x86-64 x86-64-v2 x86-64-v3 x86-64-v4" -- "$cur") $(compgen -f -X '!*.json' -- "$cur"))
+        return ;;
     --name|--append|--seed|--downtime-limit|--deadline|--max-bandwidth|--timeout) return ;;
     esac
 
@@ -49,6 +53,11 @@ _godwit() {
     stop) wants="--force --timeout --help $(_godwit_machines)" ;;
     explain) wants="--svg --help $(_godwit_machines)" ;;
     reclaim) wants="--fenced --help $(_godwit_machines)" ;;
+    cpu)
+        wants="--common --check --features --json --device --help"
+        if [ $named = 1 ] || [[ " ${COMP_WORDS[*]} " == *" --common "* ]]; then
+            compopt -o filenames; COMPREPLY=($(compgen -f -X '!*.json' -- "$cur")); [[ $cur == -* ]] || return
+        fi ;;
     esac
     COMPREPLY=($(compgen -W "$wants" -- "$cur"))
     [[ ${COMPREPLY[0]} == *: ]] && compopt -o nospace

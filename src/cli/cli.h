@@ -47,6 +47,7 @@ int cmd_stop(const struct cli *cli, int argc, char **argv);
 int cmd_log(const struct cli *cli, int argc, char **argv);
 int cmd_explain(const struct cli *cli, int argc, char **argv);
 int cmd_reclaim(const struct cli *cli, int argc, char **argv);
+int cmd_cpu(const struct cli *cli, int argc, char **argv);
 
 /* Says "godwit: SENTENCE" on standard error. */
 void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -54,5 +55,8 @@ void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int cli_fail(const struct gw_error *error);
 /* A usage error of a verb: the sentence and where help is; returns EXIT_USAGE. */
 int cli_usage(const char *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Columns of the terminal, from 40 to 100; 80 where there is none. */
+unsigned cli_terminal_width(void);
 
 #endif

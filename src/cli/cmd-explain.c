@@ -3,22 +3,12 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 #include "base/cleanup.h"
 #include "cli/cli.h"
 #include "cli/flights.h"
 
 static const struct option options[] = {{"svg", required_argument, NULL, 's'}, {0}};
-
-/* Columns of the terminal within what the text is made for; 80 where there is none. */
-static unsigned terminal_width(void)
-{
-    struct winsize size;
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col < 40)
-        return 80;
-    return size.ws_col > 100 ? 100 : size.ws_col;
-}
 
 static int write_file(const char *path, const struct gw_buf *text, struct gw_error *error)
 {
@@ -33,7 +23,7 @@ static int explain(const struct gw_flight_log *log, const char *svg, struct gw_b
                    struct gw_error *error)
 {
     int r = svg ? gw_flight_log_explain_svg(log, out, error)
-                : gw_flight_log_explain_text(log, terminal_width(), out, error);
+                : gw_flight_log_explain_text(log, cli_terminal_width(), out, error);
     if (r < 0)
         return r;
     if (svg)

@@ -75,6 +75,19 @@ const struct cli_command cli_commands[] = {
      "your word that the other side cannot be running it: power cut, process killed. If it is,\n"
      "two copies run and the disk is lost.\n",
      cmd_reclaim},
+    {"cpu", "show which CPUs this host can give to guests",
+     "usage: godwit cpu [--features] [--json] [--device FILE]\n"
+     "       godwit cpu --common FILE... [--json]\n"
+     "       godwit cpu --check MODEL\n\n"
+     "  --features       all features by name, too\n"
+     "  --json           for a file, by which hosts are compared\n"
+     "  --device FILE    another device than /dev/kvm\n"
+     "  --common FILE... the largest CPU model that all of these hosts can give; with --json it\n"
+     "                   is printed for a file, which 'godwit run --cpu FILE.json' takes\n"
+     "  --check MODEL    whether this host can give that model: host, x86-64, x86-64-v2,\n"
+     "                   x86-64-v3, x86-64-v4, or a file\n\n"
+     "On each host: godwit cpu --json > HOST.json; then: godwit cpu --common *.json\n",
+     cmd_cpu},
 };
 
 const size_t cli_command_count = ARRAY_COUNT(cli_commands);

@@ -16,7 +16,11 @@
 
 #define FAIL(code, number, ...) gw_error_set(error, GW_LAYER_CLI, code, number, __VA_ARGS__)
 
-enum { READY_LINE_LIMIT = 4096 };
+enum { READY_LINE_LIMIT = 4096, ANSWER_LIMIT = 4 << 20 };
+
+#define CANNOT_START                                                                               \
+    "{\"error\": {\"layer\": \"cli\", \"code\": \"not-found\", \"sentence\": \"cannot start "           \
+    "godwit-vmm: %s; it belongs beside the godwit program or in PATH\"}}\n"
 
 void launch_add(struct launch *launch, const char *option, const char *value)
 {
@@ -62,42 +66,51 @@ static void become_vmm(const char *path, char *const *arguments, int ready)
         dup2(null, STDERR_FILENO);
     }
     execvp(path, arguments);
-    dprintf(ready,
-            "{\"error\": {\"layer\": \"cli\", \"code\": \"not-found\", \"sentence\": \"cannot start "
-            "godwit-vmm: %s; it belongs beside the godwit program or in PATH\"}}\n",
-            strerror(errno));
+    dprintf(ready, CANNOT_START, strerror(errno));
     _exit(127);
 }
 
-/* One JSON line from the process; an early end is an error. */
-static int read_ready(int fd, json_t **ret_ready, struct gw_error *error)
+/* All that the process writes, up to a limit, as JSON; NULL if it is none. */
+static json_t *read_json(int fd, size_t limit)
 {
-    char line[READY_LINE_LIMIT];
+    _cleanup_free_ char *text = malloc(limit);
     size_t length = 0;
-    while (length < sizeof line) {
-        ssize_t got = read(fd, line + length, sizeof line - length);
+    while (text && length < limit) {
+        ssize_t got = read(fd, text + length, limit - length);
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0)
             break;
         length += (size_t)got;
     }
-    json_t *ready = json_loadb(line, length, JSON_DISABLE_EOF_CHECK, NULL);
+    return text ? json_loadb(text, length, JSON_DISABLE_EOF_CHECK, NULL) : NULL;
+}
+
+/* What the process answered; its error is ours. */
+static int take_answer(json_t *answer, json_t **ret_answer, struct gw_error *error)
+{
+    json_t *refusal = json_object_get(answer, "error");
+    if (!refusal) {
+        *ret_answer = answer;
+        return 0;
+    }
+    const char *sentence = json_string_value(json_object_get(refusal, "sentence"));
+    int code = gw_code_from_name(json_string_value(json_object_get(refusal, "code")) ?: "");
+    FAIL(code < 0 ? GW_CODE_INTERNAL : (enum gw_code)code, -EPERM, "%s",
+         sentence ? sentence : "godwit-vmm failed without a reason");
+    if (error)
+        error->layer = GW_LAYER_VMM;
+    json_decref(answer);
+    return -EPERM;
+}
+
+/* One JSON line from the process; an early end is an error. */
+static int read_ready(int fd, json_t **ret_ready, struct gw_error *error)
+{
+    json_t *ready = read_json(fd, READY_LINE_LIMIT);
     if (!ready)
         return FAIL(GW_CODE_DISCONNECTED, -EPIPE, "godwit-vmm ended before the machine was set up");
-    json_t *refusal = json_object_get(ready, "error");
-    if (refusal) {
-        const char *sentence = json_string_value(json_object_get(refusal, "sentence"));
-        int code = gw_code_from_name(json_string_value(json_object_get(refusal, "code")) ?: "");
-        FAIL(code < 0 ? GW_CODE_INTERNAL : (enum gw_code)code, -EPERM, "%s",
-             sentence ? sentence : "godwit-vmm failed without a reason");
-        if (error)
-            error->layer = GW_LAYER_VMM;
-        json_decref(ready);
-        return -EPERM;
-    }
-    *ret_ready = ready;
-    return 0;
+    return take_answer(ready, ret_ready, error);
 }
 
 int launch_start(const struct cli *cli, struct launch *launch, pid_t *ret_pid, json_t **ret_ready,
@@ -129,6 +142,47 @@ int launch_start(const struct cli *cli, struct launch *launch, pid_t *ret_pid, j
     }
     *ret_pid = pid;
     return 0;
+}
+
+/* In the child: what is said on standard error stays visible. */
+static void become_answerer(const char *path, char *const *arguments, int out)
+{
+    signal(SIGPIPE, SIG_DFL);
+    int null = open("/dev/null", O_RDONLY);
+    if (null >= 0)
+        dup2(null, STDIN_FILENO);
+    dup2(out, STDOUT_FILENO);
+    execvp(path, arguments);
+    dprintf(out, CANNOT_START, strerror(errno));
+    _exit(127);
+}
+
+int launch_ask(struct launch *launch, json_t **ret_answer, struct gw_error *error)
+{
+    char path[PATH_MAX];
+    int ends[2], wait_status;
+    if (launch->count > LAUNCH_MAX_ARGUMENTS)
+        return FAIL(GW_CODE_INVALID, -E2BIG, "too many options");
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return FAIL(GW_CODE_NO_RESOURCE, -errno, "cannot make a pipe: %s", strerror(errno));
+    _cleanup_close_ int in = ends[0];
+    launch->arguments[launch->count] = NULL;
+    find_vmm(path);
+    pid_t pid = fork();
+    if (pid == 0)
+        become_answerer(path, (char *const *)launch->arguments, ends[1]);
+    close(ends[1]);
+    if (pid < 0)
+        return FAIL(GW_CODE_NO_RESOURCE, -errno, "cannot start a process: %s", strerror(errno));
+    json_t *answer = read_json(in, ANSWER_LIMIT);
+    if (waitpid(pid, &wait_status, 0) == pid && WIFSIGNALED(wait_status)) {
+        json_decref(answer);
+        return FAIL(GW_CODE_INTERNAL, -EPIPE, "godwit-vmm was killed by signal %d",
+                    WTERMSIG(wait_status));
+    }
+    if (!answer)
+        return FAIL(GW_CODE_INTERNAL, -EPIPE, "godwit-vmm gave no answer");
+    return take_answer(answer, ret_answer, error);
 }
 
 /* What the ended process left behind, as a sentence and an exit code. */

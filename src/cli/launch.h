@@ -25,6 +25,12 @@ void launch_add(struct launch *launch, const char *option, const char *value);
 int launch_start(const struct cli *cli, struct launch *launch, pid_t *ret_pid, json_t **ret_ready,
                  struct gw_error *error);
 
+/*
+ * Runs godwit-vmm to its end and takes the JSON object that it prints, for questions that need no
+ * machine. *ret_answer is the caller's. An {"error": …} in it is the error.
+ */
+int launch_ask(struct launch *launch, json_t **ret_answer, struct gw_error *error);
+
 /* Foreground: shows the console (or nothing) until the machine ends or the person leaves; an exit code. */
 int launch_attend(const struct cli *cli, const char *name, pid_t pid, bool show_console);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 
@@ -33,4 +35,12 @@ int cli_usage(const char *verb, const char *format, ...)
     fprintf(stderr, "; try 'godwit %s --help'\n", verb);
     va_end(arguments);
     return EXIT_USAGE;
+}
+
+unsigned cli_terminal_width(void)
+{
+    struct winsize size;
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col < 40)
+        return 80;
+    return size.ws_col > 100 ? 100 : size.ws_col;
 }

@@ -9,6 +9,7 @@
 #include <sys/signalfd.h>
 
 #include "base/cleanup.h"
+#include "vmm/cpu-report.h"
 #include "vmm/json-text.h"
 #include "vmm/listener.h"
 #include "vmm/log.h"
@@ -197,6 +198,8 @@ int main(int argc, char **argv)
     int status = EXIT_STATUS_DONE;
 
     signal(SIGPIPE, SIG_IGN);
+    if (cpu_report_asked(argc, argv))
+        return cpu_report_answer(argc, argv);
     switch (options_parse(argc, argv, &process.options, &error)) {
     case OPTIONS_RUN:
         status = run(&process);

@@ -18,6 +18,7 @@
 static const char help[] =
     "Usage: godwit-vmm --name NAME [--run-dir DIR] (--kernel FILE | --firmware FILE) [OPTION]...\n"
     "       godwit-vmm --name NAME [--run-dir DIR] --incoming URI [OPTION]...\n"
+    "       godwit-vmm --cpu-report | --cpu-common FILE... | --cpu-check MODEL\n"
     "Runs one virtual machine, or receives one. Usually started by godwit(1).\n"
     "\n"
     "  --name NAME          name of the machine\n"

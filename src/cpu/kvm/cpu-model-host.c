@@ -42,16 +42,31 @@ static void take_leaves(const struct kvm_cpuid2 *list, struct cpu_model *model)
     }
 }
 
+static void take_processors_leaf(struct cpu_model *model, uint32_t function, uint32_t index)
+{
+    uint32_t value[CPU_REGISTERS] = {0};
+
+    __get_cpuid_count(function, index, &value[CPU_EAX], &value[CPU_EBX], &value[CPU_ECX],
+                      &value[CPU_EDX]);
+    for (enum cpu_register reg = CPU_EAX; reg < CPU_REGISTERS; reg++)
+        cpu_model_set(model, function, index, reg, value[reg]);
+}
+
+void cpu_model_of_processor(struct cpu_model *ret_model)
+{
+    struct cpu_model model = {.name = "processor"};
+
+    for (size_t i = 0; i < cpu_leaf_rule_count; i++)
+        for (uint32_t index = cpu_leaf_rules[i].first; index <= cpu_leaf_rules[i].last; index++)
+            take_processors_leaf(&model, cpu_leaf_rules[i].function, index);
+    cpu_model_normalize(&model, ret_model);
+}
+
 /* KVM leaves the brand to its users. */
 static void take_brand(struct cpu_model *model)
 {
-    for (uint32_t function = 0x80000002; function <= 0x80000004; function++) {
-        uint32_t value[CPU_REGISTERS] = {0};
-
-        __get_cpuid(function, &value[CPU_EAX], &value[CPU_EBX], &value[CPU_ECX], &value[CPU_EDX]);
-        for (enum cpu_register reg = CPU_EAX; reg < CPU_REGISTERS; reg++)
-            cpu_model_set(model, function, 0, reg, value[reg]);
-    }
+    for (uint32_t function = 0x80000002; function <= 0x80000004; function++)
+        take_processors_leaf(model, function, 0);
 }
 
 /* The value that a new vCPU has; 0 where KVM does not tell it. */

@@ -214,6 +214,23 @@ static int read_file(const char *path, char **ret_text, size_t *ret_length, stru
     return 0;
 }
 
+/* The model in what a file holds: a saved answer of `godwit cpu`, or the model itself. */
+static int take_file(const char *path, const json_t *json, struct cpu_model *ret_model,
+                     struct gw_error *error)
+{
+    const json_t *inside = json_object_get(json, "host_model");
+    int r;
+
+    if (!inside && json_object_get(json, "kvm"))
+        return invalid("'%s' was made on a host without a KVM that can be used, which can give no "
+                       "CPU model",
+                       path);
+    r = cpu_model_from_description(inside ? inside : json, ret_model, error);
+    if (r < 0)
+        gw_error_prefix(error, "'%s'", path);
+    return r;
+}
+
 int cpu_model_read(const char *path, struct cpu_model *ret_model, struct gw_error *error)
 {
     _cleanup_free_ char *text = NULL;
@@ -227,10 +244,7 @@ int cpu_model_read(const char *path, struct cpu_model *ret_model, struct gw_erro
     json = json_loadb(text, length, JSON_REJECT_DUPLICATES, &where);
     if (!json)
         return invalid("'%s' is not JSON: %s in line %d", path, where.text, where.line);
-    const json_t *inside = json_object_get(json, "host_model");
-    r = cpu_model_from_description(inside ? inside : json, ret_model, error);
-    if (r < 0)
-        gw_error_prefix(error, "'%s'", path);
+    r = take_file(path, json, ret_model, error);
     json_decref(json);
     return r;
 }

@@ -40,6 +40,9 @@ struct kvm_host;
 
 /* All that the host's KVM can give to a guest (KVM_GET_SUPPORTED_CPUID, 4.46). */
 int cpu_model_of_host(struct kvm_host *host, struct cpu_model *ret_model, struct gw_error *error);
+/* What the CPUID instruction tells this process, which may be more or less than KVM gives: for
+ * people to see. */
+void cpu_model_of_processor(struct cpu_model *ret_model);
 
 /* A model by its name, of what `supported` (cpu_model_of_host) has. -EINVAL unknown name, with the
  * names that exist; -EOPNOTSUPP with the names of the features that lack. Any machine can call
