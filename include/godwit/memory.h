@@ -104,13 +104,17 @@ bool gw_memory_is_zero(const void *bytes, size_t length);
 uint64_t gw_memory_hash(const struct gw_memory *memory);
 
 /*
- * A dirty tracker. The engine calls start() once, then collect() in pieces as often as it likes
- * from any of its threads (never the same pages at once), then stop().
+ * A dirty tracker. The engine calls start() once; then, for each sweep over memory, sync() and
+ * after it collect() in pieces, from any of its threads (never the same pages at once); then
+ * stop().
  */
 struct gw_tracker_ops {
     const char *name;                                   /* "byte-map", "kvm-bitmap", "kvm-ring" */
     int (*start)(void *opaque, struct gw_error *error); /* from now on every write is seen */
     void (*stop)(void *opaque);
+    /* Every write that was made before this call is found by the collect() of its page that comes
+     * next. For trackers whose log lies elsewhere; NULL when collect() looks for itself. */
+    int (*sync)(void *opaque, struct gw_error *error);
     /* Moves the dirty bits of pages [first, first+count) of `region` into `bitmap` (bit 0 =
      * `first`, OR-ed in, little-endian 64-bit words) and clears them in the tracker, before the
      * caller reads those pages. Returns the number of pages found dirty, or a negative errno. */

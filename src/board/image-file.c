@@ -3,6 +3,7 @@
 
 #include <elf.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <zlib.h>
@@ -121,6 +122,26 @@ const char *image_describe(const struct image *image)
             memcmp(image->bytes + magics[i].offset, magics[i].magic, magics[i].length) == 0)
             return magics[i].name;
     return "a file of unknown format";
+}
+
+#define HEAD_BYTES 1024
+
+int image_architecture(const char *path, enum image_architecture *ret_architecture,
+                       struct gw_error *error)
+{
+    uint8_t head[HEAD_BYTES] = {0};
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return refuse_errno("kernel", path, errno, error);
+    ssize_t length = pread(fd, head, sizeof head, 0);
+    if (length < 0)
+        return refuse_errno("kernel", path, errno, error);
+    uint16_t elf_machine = get_le16(head + offsetof(Elf64_Ehdr, e_machine));
+    bool elf = memcmp(head, ELFMAG, SELFMAG) == 0;
+    bool x86 = elf ? elf_machine == EM_X86_64 || elf_machine == EM_386
+                   : memcmp(head + 0x202, "HdrS", 4) == 0;
+    *ret_architecture = x86 ? IMAGE_X86_64 : IMAGE_RISCV64;
+    return 0;
 }
 
 /* ---- Kernels ---- */

@@ -25,6 +25,12 @@ int image_read(const char *what, const char *path, struct image *ret_image, stru
 int image_unpack_kernel(const char *path, struct image *image, uint64_t *ret_memory_bytes,
                         struct gw_error *error);
 
+/* What a kernel is for, by the head of its file: an x86-64 bzImage or ELF, or anything else, which
+ * riscv-virt-1 takes or refuses by name. Refuses files that cannot be read. */
+enum image_architecture { IMAGE_RISCV64, IMAGE_X86_64 };
+int image_architecture(const char *path, enum image_architecture *ret_architecture,
+                       struct gw_error *error);
+
 /* A short name of what the bytes seem to be ("an x86-64 kernel", "a gzip file"), for sentences;
  * never NULL. */
 const char *image_describe(const struct image *image);

@@ -14,6 +14,7 @@
 #include "board/board-time.h"
 #include "board/board.h"
 #include "board/boot-images.h"
+#include "board/image-file.h"
 #include "device/device.h"
 #include "device/uart16550.h"
 #include "virtio/blk.h"
@@ -38,7 +39,8 @@ enum board_request {
  */
 struct machine_kind {
     const char *name;
-    const char *short_name; /* what people may say: without the version */
+    const char *short_name;               /* what people may say: without the version */
+    enum image_architecture architecture; /* of its kernels */
     unsigned max_cpus, max_disks;
     bool instruction_clock; /* its CPUs can be stopped at an instruction */
     bool cpu_models;        /* runs on the host's CPU: has a CPU model, and KVM's ways to track */
@@ -73,9 +75,7 @@ struct machine_kind {
     uint64_t (*instructions)(struct board *board); /* retired by CPU 0; NULL: nobody counts */
 };
 
-/* In the order of preference; kinds.c. */
-extern const struct machine_kind *const machine_kinds[];
-extern const struct machine_kind riscv_virt_kind;
+extern const struct machine_kind riscv_virt_kind, microvm_kind;
 
 /* The kind that `config` names, or that its kernel is for; refuses with a sentence. */
 int machine_kind_choose(const struct board_config *config, const struct machine_kind **ret_kind,
@@ -137,7 +137,7 @@ struct board {
     struct virtio_rng rng;
     struct virtio_blk blk[BOARD_MAX_DISKS];
     bool rng_ready, blk_ready[BOARD_MAX_DISKS];
-    char failure[256]; /* of BOARD_REQUEST_CRASH */
+    char failure[512]; /* of BOARD_REQUEST_CRASH */
     /* host clock only: the thread that fires timers waits on this, with the I/O lock */
     pthread_cond_t timer_changed;
     pthread_t timer_thread;

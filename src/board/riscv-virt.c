@@ -228,6 +228,7 @@ static uint64_t instructions(struct board *board)
 const struct machine_kind riscv_virt_kind = {
     .name = RISCV_VIRT_NAME,
     .short_name = "riscv-virt",
+    .architecture = IMAGE_RISCV64,
     .max_cpus = RISCV_VIRT_MAX_HARTS,
     .max_disks = RISCV_VIRT_MAX_DISKS,
     .instruction_clock = true,

@@ -114,9 +114,10 @@ static void decide(struct gw_source *source, bool in_round, struct policy_decisi
 static int run_round(struct gw_source *source, struct policy_decision *decision,
                      struct gw_error *error)
 {
-    rounds_begin(source->rounds, 0);
+    int r = rounds_begin(source->rounds, 0, error);
+    if (r < 0)
+        return r;
     *decision = (struct policy_decision){.action = POLICY_GO_ON};
-    int r;
     do {
         r = source_await_round(source, host_monotonic_ns() + SAMPLE_NS, error);
         add_sample(source);

@@ -420,8 +420,12 @@ static uint64_t dirty_pages(struct rounds *rounds)
     return rounds->due_pages + tracker->ops->count(tracker->opaque);
 }
 
-void rounds_begin(struct rounds *rounds, uint32_t attempt)
+int rounds_begin(struct rounds *rounds, uint32_t attempt, struct gw_error *error)
 {
+    const struct gw_tracker *tracker = &rounds->config.tracker;
+    int r = tracker->ops->sync ? tracker->ops->sync(tracker->opaque, error) : 0;
+    if (r < 0)
+        return r;
     uint64_t dirty = dirty_pages(rounds);
     monitor_enter(rounds->config.session->monitor);
     rounds->number++;
@@ -439,6 +443,7 @@ void rounds_begin(struct rounds *rounds, uint32_t attempt)
                           .dirty_pages = dirty};
     monitor_notify(rounds->config.session->monitor);
     monitor_leave(rounds->config.session->monitor);
+    return 0;
 }
 
 void rounds_abandon(struct rounds *rounds)

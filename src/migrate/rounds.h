@@ -34,8 +34,8 @@ int rounds_new(const struct rounds_config *config, struct rounds **ret_rounds,
 void rounds_free(struct rounds *rounds); /* the channels must have been shut down; NULL is fine */
 
 /* Begins the next round; the one before must have ended. `attempt` is 0, or that of the switchover whose
- * last pages these are. */
-void rounds_begin(struct rounds *rounds, uint32_t attempt);
+ * last pages these are. Fails when the tracker does. */
+int rounds_begin(struct rounds *rounds, uint32_t attempt, struct gw_error *error);
 /* The senders claim no more chunks; what was not sent stays due. The round then ends soon. */
 void rounds_abandon(struct rounds *rounds);
 bool rounds_busy(struct rounds *rounds); /* inside the monitor, which is notified at the end */

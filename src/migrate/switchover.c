@@ -175,8 +175,7 @@ static int begin_pause(struct gw_source *source, struct gw_error *error)
                     .budget_ns = source->budget_ends_ns - source->pause_began_ns,
                     .stopped_ns = source->pause_began_ns}};
     session_post(&source->session, WIRE_SWITCH, &body, NULL, 0);
-    rounds_begin(source->rounds, source->attempt);
-    return 0;
+    return rounds_begin(source->rounds, source->attempt, error);
 }
 
 static int send_state(struct gw_source *source, struct gw_error *error)

@@ -119,7 +119,7 @@ void vcpu_kick(struct vcpu *vcpu);
 
 /* For gw_state_item. The objects are what was fetched last; loading them writes to KVM, and a value
  * that KVM does not take is an error that names it. Items in the order: all vCPUs, then the vm. */
-extern const struct gw_state_type vm_state_type, vcpu_state_type;
+extern const struct gw_state_type vm_state_state_type, vcpu_state_state_type;
 void *vm_state_object(struct vm *vm);
 void *vcpu_state_object(struct vcpu *vcpu);
 

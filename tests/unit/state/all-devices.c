@@ -13,6 +13,10 @@
 
 #include "block/block.h"
 #include "board/board-time.h"
+#ifdef GW_KVM
+#include "cpu/kvm/kvm.h"
+#include "cpu/kvm/state.h"
+#endif
 #include "cpu/riscv/cpu.h"
 #include "device/clint.h"
 #include "device/ged.h"
@@ -212,6 +216,27 @@ static void settle_blk(void *object)
     settle_transport(&((struct virtio_blk *)object)->transport);
 }
 
+#ifdef GW_KVM
+/* Without a vCPU behind it: loading does not reach KVM. */
+static void *make_vcpu(void)
+{
+    return calloc(1, sizeof(struct vcpu_state));
+}
+
+static void destroy_vcpu(void *object)
+{
+    struct vcpu_state *state = object;
+    free(state->xsave);
+    free(state->msr);
+    free(state);
+}
+
+static void *make_vm(void)
+{
+    return calloc(1, sizeof(struct vm_state));
+}
+#endif
+
 static void *make_scrollback(void)
 {
     return calloc(1, sizeof(struct scrollback));
@@ -240,6 +265,10 @@ const struct suite_device all_devices[] = {
     {&virtio_rng_state_type, make_rng, destroy_rng, settle_rng},
     {&virtio_blk_state_type, make_blk, destroy_blk, settle_blk},
     {&virtio_input_state_type, make_input, destroy_input, settle_input},
+#ifdef GW_KVM
+    {&vcpu_state_state_type, make_vcpu, destroy_vcpu, NULL},
+    {&vm_state_state_type, make_vm, free, NULL},
+#endif
     {&scrollback_state_type, make_scrollback, free, settle_scrollback},
     {NULL, NULL, NULL, NULL},
 };
