@@ -1,47 +1,64 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A writer of ACPI Machine Language (ACPI 6.5, chapter 20), as much as our DSDT needs. Each
- * function appends one term to `out`; terms that hold others take them ready made in `body`. What
- * does not fit is left out, and `full` says so at the end.
+ * A writer of ACPI machine language (ACPI 6.5 §20), of as much as a small DSDT needs. Whatever has
+ * a length is begun and ended: aml_end() puts the length where aml_begin() left off. The program
+ * writes only what it knows to fit, so running out of room is a bug here and asserted.
  */
 #ifndef BOARD_AML_H
 #define BOARD_AML_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define AML_MAX_BYTES 8192
+#define AML_MAX_BYTES 4096
 
 struct aml {
     uint8_t bytes[AML_MAX_BYTES];
     size_t length;
-    bool full; /* something is missing */
 };
 
-/* Names: four characters, "_HID"; with a leading '\' from the root. */
-void aml_scope(struct aml *out, const char *name, const struct aml *body);
-void aml_device(struct aml *out, const char *name, const struct aml *body);
-void aml_method(struct aml *out, const char *name, unsigned arguments, const struct aml *body);
-void aml_name_integer(struct aml *out, const char *name, uint32_t value);
-void aml_name_string(struct aml *out, const char *name, const char *text);
-void aml_name_eisa_id(struct aml *out, const char *name, const char *id); /* "PNP0501" */
-void aml_name_package(struct aml *out, const char *name, const uint8_t *values, unsigned count);
-/* A name for a buffer of resource descriptors, to which the end tag is added. */
-void aml_name_resources(struct aml *out, const char *name, const struct aml *descriptors);
-/* An operation region of `bytes` in memory, with one field that covers its first 32 bits. */
-void aml_region(struct aml *out, const char *name, uint32_t address, uint32_t bytes,
-                const char *field);
+void aml_bytes(struct aml *aml, const void *bytes, size_t length);
+void aml_byte(struct aml *aml, uint8_t byte);
+/* One segment, four characters; a root path begins with '\'. */
+void aml_name(struct aml *aml, const char *name);
+void aml_integer(struct aml *aml, uint64_t value);
+void aml_string(struct aml *aml, const char *text);
+/* A compressed EISA identifier, "PNP0501" (§19.3.4). */
+void aml_eisa_id(struct aml *aml, const char *id);
 
-/* Statements of a method. */
-void aml_store_local0(struct aml *out, const char *name); /* Local0 = name */
-void aml_if_local0_and(struct aml *out, uint8_t mask, const struct aml *body);
-void aml_notify(struct aml *out, const char *device, uint8_t value);
+/* Name (name, …): what is written next is the value. */
+void aml_define(struct aml *aml, const char *name);
+void aml_define_integer(struct aml *aml, const char *name, uint64_t value);
 
-/* Resource descriptors (§6.4). */
-void aml_io(struct aml *out, uint16_t port, uint8_t count);
-void aml_irq(struct aml *out, unsigned irq); /* ISA: edge, active high, exclusive */
-void aml_memory(struct aml *out, uint32_t base, uint32_t bytes);
-void aml_interrupt(struct aml *out, uint32_t gsi); /* edge, active high, exclusive */
+/* Objects that end with aml_end(); what is begun is to be handed to it. */
+size_t aml_begin_scope(struct aml *aml, const char *name);
+size_t aml_begin_device(struct aml *aml, const char *name);
+/* Serialized, so that what it has begun is not entered again. */
+size_t aml_begin_method(struct aml *aml, const char *name, unsigned arguments);
+size_t aml_begin_package(struct aml *aml, uint8_t elements);
+/* Field of `region`: dword accesses, no lock, bits not written are zero. */
+size_t aml_begin_dword_field(struct aml *aml, const char *region);
+void aml_field_element(struct aml *aml, const char *name, uint8_t bits);
+/* If (local & mask) */
+size_t aml_begin_if_bits(struct aml *aml, unsigned local, uint64_t mask);
+void aml_end(struct aml *aml, size_t begun);
+
+/* OperationRegion (name, SystemMemory, base, bytes) */
+void aml_memory_region(struct aml *aml, const char *name, uint64_t base, uint64_t bytes);
+/* Local<n> = name */
+void aml_store_to_local(struct aml *aml, const char *name, unsigned local);
+void aml_notify(struct aml *aml, const char *object, uint64_t value);
+
+/* Name (_CRS, ResourceTemplate () {…}) and what may stand in it (§6.4). */
+struct aml_resources {
+    size_t buffer, template;
+};
+enum aml_trigger { AML_LEVEL, AML_EDGE }; /* both active high, exclusive */
+struct aml_resources aml_begin_resources(struct aml *aml);
+void aml_resource_ports(struct aml *aml, uint16_t base, uint8_t count);
+void aml_resource_isa_irq(struct aml *aml, unsigned irq); /* edge, as on ISA */
+void aml_resource_memory32(struct aml *aml, uint32_t base, uint32_t bytes);
+void aml_resource_interrupt(struct aml *aml, uint32_t gsi, enum aml_trigger trigger);
+void aml_end_resources(struct aml *aml, struct aml_resources begun);
 
 #endif
