@@ -200,6 +200,11 @@ void cpu_table_report(const json_t *answer)
         puts("\nCPU models for 'godwit run --cpu'");
         row("host", LABEL_WIDTH, "yes: all that this host's KVM can give");
         print_named(named);
+        if (json_array_size(json_object_get(answer, "added")) > 0)
+            row("but", LABEL_WIDTH,
+                "this KVM cannot hide what the processor has: a guest of x86-64 sees %zu "
+                "features more",
+                json_array_size(json_object_get(answer, "added")));
     }
     puts("\nMachines");
     row("microvm-1", LABEL_WIDTH, "%s",

@@ -103,6 +103,17 @@ static json_t *kind(struct kvm_host *host)
                      json_text(kind.obstacle[0] ? kind.obstacle : NULL));
 }
 
+/* What guests of the smallest model see besides it: nothing where KVM does as it is told. */
+static json_t *added(struct kvm_host *host, const struct cpu_model *supported)
+{
+    struct cpu_model least, more;
+
+    if (cpu_model_by_name(cpu_level_name(1), supported, &least, NULL) < 0 ||
+        cpu_model_added_by_host(host, &least, &more, NULL) < 0)
+        return json_array();
+    return words(cpu_model_features(&more));
+}
+
 /* What KVM can give; or why it can give nothing. */
 static json_t *gifts(const char *device)
 {
@@ -118,6 +129,7 @@ static json_t *gifts(const char *device)
     answer = summary(&model);
     json_object_set_new(answer, "kvm", kind(host));
     json_object_set_new(answer, "named", named_models(&model));
+    json_object_set_new(answer, "added", added(host, &model));
     json_object_set_new(answer, "host_model", cpu_model_describe(&model));
     kvm_host_close(host);
     return answer;

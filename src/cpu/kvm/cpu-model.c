@@ -346,8 +346,7 @@ static uint32_t meet(enum cpu_kind kind, uint32_t one, uint32_t other)
         return one & other;
     case KIND_LEAST:
         return least_bytes(one, other);
-    case KIND_SAME:
-        return one == other ? one : 0;
+    case KIND_SAME: /* vendors are alike, and meet_leaf() knows what differing places mean */
     case KIND_NONE:
     case KIND_FREE:
     case KIND_DERIVED:
@@ -368,7 +367,7 @@ static void meet_leaf(struct cpu_leaf *leaf, const struct cpu_model *other)
         result[reg] = meet(rule->kind[reg], cpu_leaf_get(leaf, reg), given);
         differs |= rule->kind[reg] == KIND_SAME && cpu_leaf_get(leaf, reg) != given;
     }
-    if (differs && leaf->function == 0xd) /* a component that lies elsewhere is no component */
+    if (differs) /* a component that lies elsewhere is no component */
         memset(result, 0, sizeof result);
     leaf->eax = result[CPU_EAX];
     leaf->ebx = result[CPU_EBX];

@@ -38,8 +38,13 @@ struct cpu_model {
 
 struct kvm_host;
 
-/* All that the host's KVM can give to a guest (KVM_GET_SUPPORTED_CPUID, 4.46). */
+/* All that the host's KVM can give to a guest (KVM_GET_SUPPORTED_CPUID, 4.46), as a vCPU shows it.
+ */
 int cpu_model_of_host(struct kvm_host *host, struct cpu_model *ret_model, struct gw_error *error);
+/* The features that a vCPU shows besides those of `model` when it is given that. None on hardware;
+ * a KVM that runs programs without it cannot hide from them what the processor has. */
+int cpu_model_added_by_host(struct kvm_host *host, const struct cpu_model *model,
+                            struct cpu_model *ret_added, struct gw_error *error);
 /* What the CPUID instruction tells this process, which may be more or less than KVM gives: for
  * people to see. */
 void cpu_model_of_processor(struct cpu_model *ret_model);

@@ -603,7 +603,10 @@ static void a_model_that_contradicts_itself_is_refused(void **state)
     expect_verdict(&model, &host, -EINVAL, "leaf 0xc0000001");
     model = host;
     model.count--;
-    expect_verdict(&model, &host, -EINVAL, "");
+    expect_verdict(&model, &host, -EINVAL, "leaf 0x80000000");
+    struct cpu_model other = skylake(), shorter = other;
+    shorter.count--;
+    expect_verdict(&shorter, &other, -EINVAL, "it has no leaf 0x80000008");
     model = host;
     model.arch_capabilities = 1;
     expect_verdict(&model, &host, -EINVAL, "arch_capabilities");
@@ -661,6 +664,23 @@ static void like_hosts_keep_their_names_and_unlike_ones_get_a_plain_one(void **s
     cpu_model_brand(&alike, brand);
     assert_string_equal("An EPYC", brand);
     assert_int_equal(0x00800f12, cpu_model_get(&unlike, 1, 0, CPU_EAX));
+    cpu_model_set_brand(&other, "Another EPYC");
+    unlike = common_of(one, other);
+    cpu_model_brand(&unlike, brand);
+    assert_string_equal("common", brand);
+    cpu_model_set(&other, 0x80000005, 0, CPU_ECX, 0x30080140);
+    unlike = common_of(one, other);
+    assert_int_equal(0x20080140, cpu_model_get(&unlike, 0x80000005, 0, CPU_ECX));
+}
+
+static void numbers_in_common_are_the_least(void **state)
+{
+    struct cpu_model one = zen4(), other = one;
+
+    cpu_model_set(&other, 0x80000008, 0, CPU_EAX, 0x302b);
+    struct cpu_model first = common_of(one, other), second = common_of(other, one);
+    assert_int_equal(43, cpu_model_address_bits(&first));
+    assert_int_equal(43, cpu_model_address_bits(&second));
 }
 
 static void makers_have_nothing_in_common(void **state)
@@ -783,6 +803,7 @@ int main(void)
         TEST(nothing_that_all_have_is_missing_in_what_is_common),
         TEST(the_order_of_hosts_does_not_matter),
         TEST(like_hosts_keep_their_names_and_unlike_ones_get_a_plain_one),
+        TEST(numbers_in_common_are_the_least),
         TEST(makers_have_nothing_in_common),
         TEST(fixed_tscs_that_differ_have_nothing_in_common),
         TEST(common_promises_are_those_of_all_and_warnings_those_of_any),
