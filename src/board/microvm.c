@@ -137,6 +137,23 @@ static int settle_cpu_model(struct board *board, struct gw_error *error)
                                config->cpu_model, error);
 }
 
+/* RAM above what the CPU model can address would not exist for the guest. */
+static int check_addresses(const struct board *board, struct gw_error *error)
+{
+    const struct cpu_model *model = board->config.cpu_model;
+    uint64_t bytes = board->config.memory_bytes;
+    uint64_t end = bytes > MICROVM_LOW_RAM_END
+                       ? MICROVM_HIGH_RAM_BASE + bytes - MICROVM_LOW_RAM_END
+                       : bytes;
+    unsigned bits = cpu_model_address_bits(model);
+    if (bits < 64 && end > UINT64_C(1) << bits)
+        return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, -EINVAL,
+                            "the CPU model '%s' has %u-bit physical addresses, too few for %llu "
+                            "MiB of memory: take 'host', or less memory",
+                            model->name, bits, (unsigned long long)(bytes >> 20));
+    return 0;
+}
+
 static int prepare(struct board *board, struct gw_error *error)
 {
     struct microvm *microvm = calloc(1, sizeof *microvm);
@@ -146,7 +163,9 @@ static int prepare(struct board *board, struct gw_error *error)
     for (unsigned i = 0; i < MICROVM_SLOTS; i++)
         microvm->slot[i].irq_fd = microvm->slot[i].notify_fd = -1;
     int r = kvm_host_open(NULL, &microvm->host, error);
-    return r < 0 ? r : settle_cpu_model(board, error);
+    if (r == 0)
+        r = settle_cpu_model(board, error);
+    return r < 0 ? r : check_addresses(board, error);
 }
 
 static int add_ram(struct board *board, struct gw_error *error)

@@ -201,7 +201,7 @@ void cpu_table_report(const json_t *answer)
         row("host", LABEL_WIDTH, "yes: all that this host's KVM can give");
         print_named(named);
         if (json_array_size(json_object_get(answer, "added")) > 0)
-            row("but", LABEL_WIDTH,
+            row("note", LABEL_WIDTH,
                 "this KVM cannot hide what the processor has: a guest of x86-64 sees %zu "
                 "features more",
                 json_array_size(json_object_get(answer, "added")));

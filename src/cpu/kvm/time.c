@@ -151,22 +151,22 @@ static bool near(uint32_t one, uint32_t other)
     return difference * 1000000 <= (uint64_t)one * TOLERANCE_PPM;
 }
 
-int time_check_frequency(struct vcpu *vcpu, const struct vcpu_state *state, struct gw_error *error)
+int time_set_frequency(struct vcpu *vcpu, uint32_t tsc_khz, struct gw_error *error)
 {
     int khz = ioctl(vcpu->fd, KVM_GET_TSC_KHZ, 0);
     if (khz <= 0)
         return vm_fail(error, khz < 0 ? errno : EIO, "tell the TSC's frequency");
-    if (state->tsc_khz == 0 || (uint32_t)khz == state->tsc_khz)
+    if (tsc_khz == 0 || (uint32_t)khz == tsc_khz)
         return 0;
     if (kvm_host_cap(vcpu->vm->host, KVM_CAP_TSC_CONTROL) &&
-        ioctl(vcpu->fd, KVM_SET_TSC_KHZ, (unsigned long)state->tsc_khz) == 0)
+        ioctl(vcpu->fd, KVM_SET_TSC_KHZ, (unsigned long)tsc_khz) == 0)
         return 0;
-    if (near((uint32_t)khz, state->tsc_khz))
+    if (near((uint32_t)khz, tsc_khz))
         return 0;
     return gw_error_set(error, GW_LAYER_CPU, GW_CODE_UNSUPPORTED, -EOPNOTSUPP,
                         "the guest's TSC runs at %u kHz, this host's at %d kHz, and its KVM cannot "
                         "scale it",
-                        state->tsc_khz, khz);
+                        tsc_khz, khz);
 }
 
 /* Real time since the state was fetched; none when this host's clock is behind. */

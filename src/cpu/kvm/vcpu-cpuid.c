@@ -9,8 +9,10 @@
 #include <sys/ioctl.h>
 
 #include "base/cleanup.h"
+#include "cpu/kvm/cpu-leaves.h"
 #include "cpu/kvm/vm.h"
 
+#define MSR_ARCH_CAPABILITIES 0x10a
 #define EXTRA_LEAVES 4 /* 0xb, 0, 1 and 2; 0x8000001e */
 
 struct table {
@@ -79,7 +81,7 @@ static void add_topology(struct table *table, unsigned id, unsigned cpus)
     add(table, 0x8000001e, 0, false, (uint32_t[4]){id, id & 0xff, 0, 0});
 }
 
-int vcpu_set_cpuid(struct vcpu *vcpu, struct gw_error *error)
+static int set_cpuid(struct vcpu *vcpu, struct gw_error *error)
 {
     const struct cpu_model *model = &vcpu->vm->model;
     _cleanup_free_ struct table *table = calloc(1, sizeof *table);
@@ -94,4 +96,16 @@ int vcpu_set_cpuid(struct vcpu *vcpu, struct gw_error *error)
     add_topology(table, vcpu->index, vcpu->vm->cpus);
     return ioctl(vcpu->fd, KVM_SET_CPUID2, table) < 0 ? vm_fail(error, errno, "take the CPU model")
                                                       : 0;
+}
+
+int vcpu_set_model(struct vcpu *vcpu, struct gw_error *error)
+{
+    const struct cpu_model *model = &vcpu->vm->model;
+    int r = set_cpuid(vcpu, error);
+    if (r == 0)
+        r = time_set_frequency(vcpu, model->tsc_khz, error);
+    if (r < 0 || !(cpu_model_get(model, 0x7, 0, CPU_EDX) & 1u << 29))
+        return r;
+    r = msr_set(vcpu, MSR_ARCH_CAPABILITIES, model->arch_capabilities);
+    return r < 0 ? vm_fail(error, -r, "take the model's arch_capabilities") : 0;
 }

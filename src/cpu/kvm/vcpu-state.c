@@ -377,6 +377,6 @@ int vcpu_state_loaded(struct vcpu_state *state, struct gw_error *error)
     if (!state->vcpu)
         return 0;
     state->vcpu->vm->time_loaded = true;
-    int r = time_check_frequency(state->vcpu, state, error);
+    int r = time_set_frequency(state->vcpu, state->tsc_khz, error);
     return r < 0 ? r : vcpu_load(state->vcpu, state, error);
 }

@@ -33,7 +33,7 @@ int vcpu_init(struct vcpu *vcpu, struct vm *vm, unsigned index, struct gw_error 
         return vm_fail(error, errno, "show a vCPU");
     vcpu->run = run;
     vcpu->state.vcpu = vcpu;
-    return vcpu_set_cpuid(vcpu, error);
+    return vcpu_set_model(vcpu, error);
 }
 
 void vcpu_fini(struct vcpu *vcpu)

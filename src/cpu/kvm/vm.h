@@ -59,8 +59,8 @@ int vcpu_init(struct vcpu *vcpu, struct vm *vm, unsigned index, struct gw_error 
 void vcpu_fini(struct vcpu *vcpu);
 void vcpu_flush(struct vcpu *vcpu); /* returns when it has left the guest once; any other thread */
 
-/* vcpu-cpuid.c */
-int vcpu_set_cpuid(struct vcpu *vcpu, struct gw_error *error);
+/* vcpu-cpuid.c: CPUID, the TSC's frequency and MSR 0x10a as the machine's model has them */
+int vcpu_set_model(struct vcpu *vcpu, struct gw_error *error);
 
 /* vcpu-state.c: all registers but the clocks */
 int vcpu_fetch(struct vcpu *vcpu, struct vcpu_state *state, struct gw_error *error);
@@ -76,7 +76,8 @@ int msr_load_waiting(struct vcpu *vcpu, const struct vcpu_state *state, struct g
 
 /* time.c */
 int time_fetch(struct vm *vm, struct gw_error *error);
-int time_check_frequency(struct vcpu *vcpu, const struct vcpu_state *state, struct gw_error *error);
+/* Lets the guest's TSC run at this frequency (0: as it does), or says that it cannot. */
+int time_set_frequency(struct vcpu *vcpu, uint32_t tsc_khz, struct gw_error *error);
 
 /* vm-state.c */
 int vm_keep_power_on_state(struct vm *vm, struct gw_error *error);
