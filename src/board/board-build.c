@@ -24,6 +24,9 @@ static int add_boot_region(struct board *board, struct gw_error *error)
                                     config->boot_bytes, error);
     _cleanup_(boot_images_fini) struct boot_images images = {0};
     int r = board->kind->read_images(config, &images, error);
+    config->linux_kernel = images.is_linux;
+    if (r == 0 && board->kind->accept_images)
+        r = board->kind->accept_images(board, error);
     if (r < 0)
         return r;
     uint64_t bytes = boot_region_bytes(&images);

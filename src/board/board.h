@@ -48,6 +48,7 @@ struct board_config {
     char *kernel, *firmware, *initrd, *append; /* files; NULL where not given */
     struct board_disk disks[BOARD_MAX_DISKS];
     unsigned disk_count;
+    bool linux_kernel;   /* microvm: settled by the kernel's image */
     uint64_t boot_bytes; /* of a machine that arrives: its boot region; 0 where images are given */
     uint64_t seed;       /* of rng in instruction-clock mode */
 };

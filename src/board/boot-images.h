@@ -40,6 +40,7 @@ struct boot_images {
     unsigned count;
     struct boot_entry entry;
     uint64_t kernel, initrd, initrd_bytes; /* guest addresses; 0 where there is none */
+    bool is_linux;                         /* as far as that can be told, and matters */
     uint64_t floor, top;                   /* RAM that is still free, set by who begins */
 };
 

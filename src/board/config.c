@@ -163,7 +163,8 @@ json_t *board_config_describe(const struct board_config *config)
                              "clock", clock_names[config->clock], "boot_bytes",
                              (json_int_t)config->boot_bytes, "disks", disks);
     if (json && config->cpu_model &&
-        json_object_set_new(json, "cpu", cpu_model_describe(config->cpu_model)) < 0) {
+        (json_object_set_new(json, "cpu", cpu_model_describe(config->cpu_model)) < 0 ||
+         json_object_set_new(json, "linux", json_boolean(config->linux_kernel)) < 0)) {
         json_decref(json);
         return NULL;
     }
@@ -231,6 +232,12 @@ static int take_boot_bytes(const json_t *value, void *to)
     return take_size(value, &((struct board_config *)to)->boot_bytes);
 }
 
+static int take_linux(const json_t *value, void *to)
+{
+    ((struct board_config *)to)->linux_kernel = json_is_true(value);
+    return 0;
+}
+
 static int take_cpu(const json_t *value, void *to)
 {
     struct board_config *config = to;
@@ -269,6 +276,7 @@ static const struct key machine_keys[] = {
     {"clock", JSON_STRING, true, take_clock},
     {"boot_bytes", JSON_INTEGER, true, take_boot_bytes},
     {"cpu", JSON_OBJECT, false, take_cpu},
+    {"linux", JSON_TRUE, false, take_linux},
     {"disks", JSON_ARRAY, true, take_disks},
 };
 

@@ -8,7 +8,7 @@
 
 static const struct machine_kind *const kinds[] = {
     &riscv_virt_kind,
-#ifdef GW_KVM
+#ifdef GW_HAVE_KVM
     &microvm_kind,
 #endif
 };

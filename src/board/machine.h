@@ -51,6 +51,7 @@ struct machine_kind {
     int (*add_ram)(struct board *board, struct gw_error *error);
     int (*read_images)(const struct board_config *config, struct boot_images *ret_images,
                        struct gw_error *error);
+    int (*accept_images)(struct board *board, struct gw_error *error); /* may be NULL */
     /* CPUs, tracker, devices and state items; memory is complete and disks are there. */
     int (*build)(struct board *board, struct gw_error *error);
     void (*fini)(struct board *board); /* board->machine may be NULL */

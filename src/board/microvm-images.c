@@ -164,6 +164,7 @@ static int place_linux(struct placing *placing, const struct image *image, struc
     if (r < 0)
         return r;
     placing->command_line_max = kernel.command_line_max;
+    placing->images.is_linux = true;
     placing->images.entry = (struct boot_entry){
         .pc = kernel.entry, .argument = {BOOT_PARAMS_ADDRESS, MICROVM_ENTRY_LONG}};
     linux_boot_params(&placing->images, &kernel, COMMAND_LINE_ADDRESS, ACPI_TABLES_BASE,
@@ -183,6 +184,7 @@ static int place_pvh(struct placing *placing, const struct image *image, struct 
     if (r < 0)
         return r;
     placing->command_line_max = COMMAND_LINE_MAX;
+    placing->images.is_linux = kernel.is_linux;
     placing->images.entry = (struct boot_entry){
         .pc = kernel.entry, .argument = {START_INFO_ADDRESS, MICROVM_ENTRY_PVH}};
     size_t length = pvh_start_info(&placing->images, START_INFO_ADDRESS, COMMAND_LINE_ADDRESS,

@@ -154,6 +154,21 @@ static int check_addresses(const struct board *board, struct gw_error *error)
     return 0;
 }
 
+/* A KVM that emulates privileged code would stop in the middle of a kernel's start. */
+static int check_kvm(struct board *board, struct gw_error *error)
+{
+    struct kvm_kind kind;
+    if (!board->config.linux_kernel)
+        return 0;
+    int r = kvm_host_kind(microvm_of(board)->host, &kind, error);
+    if (r < 0 || kind.runs_kernels)
+        return r;
+    return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_UNSUPPORTED, -EOPNOTSUPP,
+                        "this host's KVM (%s) does not run Linux: %s; use a host with hardware "
+                        "virtualization, or a riscv64 kernel, which the software CPU runs anywhere",
+                        kind.name, kind.obstacle);
+}
+
 static int prepare(struct board *board, struct gw_error *error)
 {
     struct microvm *microvm = calloc(1, sizeof *microvm);
@@ -163,6 +178,8 @@ static int prepare(struct board *board, struct gw_error *error)
     for (unsigned i = 0; i < MICROVM_SLOTS; i++)
         microvm->slot[i].irq_fd = microvm->slot[i].notify_fd = -1;
     int r = kvm_host_open(NULL, &microvm->host, error);
+    if (r == 0 && board->config.boot_bytes)
+        r = check_kvm(board, error);
     if (r == 0)
         r = settle_cpu_model(board, error);
     return r < 0 ? r : check_addresses(board, error);
@@ -450,6 +467,7 @@ const struct machine_kind microvm_kind = {
     .prepare = prepare,
     .add_ram = add_ram,
     .read_images = microvm_images_read,
+    .accept_images = check_kvm,
     .build = build,
     .fini = fini,
     .enter = enter,

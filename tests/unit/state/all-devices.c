@@ -13,7 +13,7 @@
 
 #include "block/block.h"
 #include "board/board-time.h"
-#ifdef GW_KVM
+#ifdef GW_HAVE_KVM
 #include "cpu/kvm/kvm.h"
 #include "cpu/kvm/state.h"
 #endif
@@ -216,7 +216,7 @@ static void settle_blk(void *object)
     settle_transport(&((struct virtio_blk *)object)->transport);
 }
 
-#ifdef GW_KVM
+#ifdef GW_HAVE_KVM
 /* Without a vCPU behind it: loading does not reach KVM. */
 static void *make_vcpu(void)
 {
@@ -265,7 +265,7 @@ const struct suite_device all_devices[] = {
     {&virtio_rng_state_type, make_rng, destroy_rng, settle_rng},
     {&virtio_blk_state_type, make_blk, destroy_blk, settle_blk},
     {&virtio_input_state_type, make_input, destroy_input, settle_input},
-#ifdef GW_KVM
+#ifdef GW_HAVE_KVM
     {&vcpu_state_state_type, make_vcpu, destroy_vcpu, NULL},
     {&vm_state_state_type, make_vm, free, NULL},
 #endif
