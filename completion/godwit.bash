@@ -12,7 +12,7 @@ _godwit_machines() {
 _godwit() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
     local verbs="run receive migrate list status console stop log explain reclaim cpu"
-    local machine="--name --disk --serial --detach --help"
+    local machine="--name --disk --serial --dirty-tracking --detach --help"
     local verb='' _godwit_run_dir='' i named=0 wants=''
     COMPREPLY=()
 
@@ -33,7 +33,9 @@ _godwit() {
     --clock) COMPREPLY=($(compgen -W "host instructions" -- "$cur")); return ;;
     --cpus) COMPREPLY=($(compgen -W "1 2 4 8" -- "$cur")); return ;;
     --memory) COMPREPLY=($(compgen -W "256M 512M 1G 2G" -- "$cur")); return ;;
-    --check)
+    --machine) COMPREPLY=($(compgen -W "riscv-virt microvm" -- "$cur")); return ;;
+    --dirty-tracking) COMPREPLY=($(compgen -W "auto bitmap ring" -- "$cur")); return ;;
+    --check|--cpu)
         compopt -o filenames
         COMPREPLY=($(compgen -W "host x86-64 x86-64-v2 x86-64-v3 x86-64-v4" -- "$cur") $(compgen -f -X '!*.json' -- "$cur"))
         return ;;
@@ -42,7 +44,7 @@ _godwit() {
 
     case $verb in
     '') wants="$verbs --run-dir --version --help" ;;
-    run) wants="$machine --kernel --firmware --initrd --append --memory --cpus --clock --seed --paused" ;;
+    run) wants="$machine --kernel --firmware --initrd --append --memory --machine --cpus --cpu --clock --seed --paused" ;;
     receive) wants="$machine tcp: unix: fd: exec:" ;;
     migrate)
         wants="--downtime-limit --deadline --max-bandwidth --verify --keep --json --help"

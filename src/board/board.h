@@ -34,7 +34,13 @@ struct board_disk {
 
 /* How dirty pages are found, where the machine leaves a choice (KVM). Not part of the description.
  */
-enum board_tracking { BOARD_TRACKING_AUTO, BOARD_TRACKING_BITMAP, BOARD_TRACKING_RING };
+enum board_tracking {
+    BOARD_TRACKING_AUTO,
+    BOARD_TRACKING_BITMAP,
+    BOARD_TRACKING_RING,
+    BOARD_TRACKINGS
+};
+extern const char *const board_tracking_names[BOARD_TRACKINGS]; /* "auto", "bitmap", "ring" */
 
 /* What a user says. Strings are owned by the config; board_config_fini() frees them. */
 struct board_config {

@@ -15,6 +15,8 @@ static const char *const clock_names[] = {
     [GW_CLOCK_INSTRUCTIONS] = "instructions",
 };
 
+const char *const board_tracking_names[BOARD_TRACKINGS] = {"auto", "bitmap", "ring"};
+
 void board_config_fini(struct board_config *config)
 {
     free(config->machine);
@@ -97,7 +99,7 @@ static int check_kind(const struct board_config *config, const struct machine_ki
     if (config->cpu_name && !kind->cpu_models)
         return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, -EINVAL,
                             "%s has no choice of CPU models: leave out --cpu", kind->name);
-    if (config->tracking != BOARD_TRACKING_AUTO && !kind->cpu_models)
+    if (config->tracking != BOARD_TRACKING_AUTO && !kind->cpu_models && !config->boot_bytes)
         return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, -EINVAL,
                             "%s has one way to track dirty pages: leave out --dirty-tracking",
                             kind->name);

@@ -142,9 +142,8 @@ static int check_addresses(const struct board *board, struct gw_error *error)
 {
     const struct cpu_model *model = board->config.cpu_model;
     uint64_t bytes = board->config.memory_bytes;
-    uint64_t end = bytes > MICROVM_LOW_RAM_END
-                       ? MICROVM_HIGH_RAM_BASE + bytes - MICROVM_LOW_RAM_END
-                       : bytes;
+    uint64_t end =
+        bytes > MICROVM_LOW_RAM_END ? MICROVM_HIGH_RAM_BASE + bytes - MICROVM_LOW_RAM_END : bytes;
     unsigned bits = cpu_model_address_bits(model);
     if (bits < 64 && end > UINT64_C(1) << bits)
         return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, -EINVAL,
@@ -198,7 +197,7 @@ static int add_ram(struct board *board, struct gw_error *error)
 
 static int build_vm(struct board *board, struct gw_error *error)
 {
-    static const enum vm_tracking tracking[] = {
+    static const enum vm_tracking tracking[BOARD_TRACKINGS] = {
         [BOARD_TRACKING_AUTO] = VM_TRACK_AUTO,
         [BOARD_TRACKING_BITMAP] = VM_TRACK_BITMAP,
         [BOARD_TRACKING_RING] = VM_TRACK_RING,

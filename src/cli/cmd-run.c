@@ -14,11 +14,14 @@ static const struct option options[] = {
     {"clock", required_argument, NULL, OPTION_PASS + 6},
     {"seed", required_argument, NULL, OPTION_PASS + 7},
     {"paused", no_argument, NULL, OPTION_PASS + 8},
+    {"machine", required_argument, NULL, OPTION_PASS + 9},
+    {"cpu", required_argument, NULL, OPTION_PASS + 10},
     MACHINE_LONG_OPTIONS,
     {0},
 };
 static const char *const passed[] = {
     "--kernel", "--firmware", "--initrd", "--append", "--memory", "--cpus", "--clock", "--seed", "--paused",
+    "--machine", "--cpu",
 };
 
 int cmd_run(const struct cli *cli, int argc, char **argv)

@@ -48,6 +48,9 @@ static void print_machine(const json_t *machine)
            json_integer_value(json_object_get(machine, "cpus")) == 1 ? "" : "s",
            format_bytes(json_number_value(json_object_get(machine, "memory-bytes")), memory),
            (long long)json_integer_value(json_object_get(machine, "pid")));
+    if (*text(machine, "cpu-model"))
+        printf("CPU model  %s, dirty pages by %s\n", text(machine, "cpu-model"),
+               text(machine, "dirty-tracker"));
     size_t i;
     json_t *disk;
     json_array_foreach(json_object_get(machine, "disks"), i, disk)

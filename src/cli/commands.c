@@ -8,22 +8,28 @@
     "                   a raw image as the next virtio disk; may be repeated\n"                    \
     "  --serial TARGET  where the serial port goes besides 'godwit console': stdio,\n"              \
     "                   unix:PATH (somebody else listens there) or file:PATH\n"                    \
+    "  --dirty-tracking HOW\n"                                                                      \
+    "                   with KVM: auto (the default), bitmap or ring\n"                             \
     "  --detach         return when the machine is set up; it goes on in the background\n"
 
 const struct cli_command cli_commands[] = {
     {"run", "start a machine",
      "usage: godwit run --name NAME --kernel FILE [OPTIONS]\n\n"
      "  --name NAME      letters, digits, '.', '_' and '-'\n"
-     "  --kernel FILE    a riscv64 Linux Image\n"
+     "  --kernel FILE    a riscv64 Linux Image, for the software CPU; an x86-64 bzImage or PVH\n"
+     "                   ELF, for KVM\n"
+     "  --machine NAME   riscv-virt or microvm; by default what the kernel is for\n"
      "  --firmware FILE  ELF or raw image that starts in M-mode at the start of RAM; OpenSBI\n"
      "                   by default; enough alone for a bare program\n"
      "  --initrd FILE    initial RAM disk\n"
      "  --append TEXT    kernel command line\n"
      "  --memory SIZE    RAM, for instance 512M (the default) or 2G\n"
-     "  --cpus N         harts, 1 (the default) to 8\n" MACHINE_OPTIONS
-     "  --clock SOURCE   host, or instructions: deterministic, one hart\n"
+     "  --cpus N         1 (the default) to 8, with KVM to 64\n"
+     "  --cpu MODEL      with KVM: host (the default), x86-64-v2, -v3, -v4, or a FILE.json\n"
+     "                   that 'godwit cpu --common --json' has made\n" MACHINE_OPTIONS
+     "  --clock SOURCE   host, or instructions: deterministic, one hart of the software CPU\n"
      "  --seed N         of the guest's entropy with --clock instructions\n"
-     "  --paused         do not start the harts; QMP 'cont' does\n\n"
+     "  --paused         do not start the CPUs; QMP 'cont' does\n\n"
      "In the foreground the terminal is the machine's console; Ctrl-] leaves it and the machine\n"
      "goes on. Exit code 0: the guest powered off, or moved away.\n",
      cmd_run},

@@ -134,6 +134,7 @@ static int prepare_on_loop(void *argument)
     r = read_description(operation, &config);
     if (r < 0)
         return r;
+    config.tracking = machine->options->config.tracking; /* this host's own affair */
     board_config_fini(&machine->received);
     machine->received = config;
     r = machine_build_board(machine, &machine->received, true, operation->error);

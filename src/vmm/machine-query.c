@@ -260,6 +260,9 @@ static void add_board(struct machine *machine, json_t *all)
     json_object_set_new(all, "cpus", json_integer(config->cpus));
     json_object_set_new(all, "clock",
                         json_string(config->clock == GW_CLOCK_HOST ? "host" : "instructions"));
+    json_object_set_new(all, "cpu-model",
+                        json_text(config->cpu_model ? config->cpu_model->name : NULL));
+    json_object_set_new(all, "dirty-tracker", json_string(board_tracker(machine->board).ops->name));
     json_object_set_new(all, "disks", disks_json(config));
     json_object_set_new(all, "instructions",
                         json_integer((json_int_t)board_instructions(machine->board)));
@@ -276,8 +279,8 @@ static json_t *ownership_json(struct machine *machine)
 
 json_t *machine_query(struct machine *machine)
 {
-    static const char *const of_board[] = {"machine", "memory-bytes", "cpus",
-                                           "clock",   "disks",        "instructions"};
+    static const char *const of_board[] = {"machine",   "memory-bytes",  "cpus",  "clock",
+                                           "cpu-model", "dirty-tracker", "disks", "instructions"};
     const struct vmm_options *options = machine->options;
     json_t *all = json_pack(
         "{s:s, s:i, s:s, s:s, s:I, s:{s:i, s:i}, s:o, s:o, s:o, s:o, s:{s:i, s:I, s:I}}", "name",

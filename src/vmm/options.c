@@ -23,13 +23,16 @@ static const char help[] =
     "\n"
     "  --name NAME          name of the machine\n"
     "  --run-dir DIR        its files are in DIR/NAME; $XDG_RUNTIME_DIR/godwit, else /run/godwit\n"
-    "  --kernel FILE        kernel Image\n"
+    "  --kernel FILE        kernel: a riscv64 Image, or an x86-64 bzImage or PVH ELF\n"
     "  --firmware FILE      ELF or raw image that starts in M-mode; OpenSBI where there is a "
     "kernel\n"
     "  --initrd FILE        initial RAM disk\n"
     "  --append TEXT        kernel command line\n"
     "  --memory SIZE        512M by default\n"
     "  --cpus N             1 by default\n"
+    "  --machine NAME       riscv-virt or microvm; by default what the kernel is for\n"
+    "  --cpu MODEL          of a microvm: host (the default), x86-64-v2 to -v4, or FILE.json\n"
+    "  --dirty-tracking HOW of a microvm: auto (the default), bitmap or ring\n"
     "  --disk FILE[,readonly][,serial=TEXT]\n"
     "                       may be given several times; a comma in FILE is doubled\n"
     "  --serial WHERE       stdio, unix:PATH (somebody listens there) or file:PATH\n"
@@ -55,6 +58,9 @@ enum option_key {
     OPTION_APPEND,
     OPTION_MEMORY,
     OPTION_CPUS,
+    OPTION_MACHINE,
+    OPTION_CPU,
+    OPTION_DIRTY_TRACKING,
     OPTION_DISK,
     OPTION_SERIAL,
     OPTION_INCOMING,
@@ -75,6 +81,9 @@ static const struct option long_options[] = {
     {"append", required_argument, NULL, OPTION_APPEND},
     {"memory", required_argument, NULL, OPTION_MEMORY},
     {"cpus", required_argument, NULL, OPTION_CPUS},
+    {"machine", required_argument, NULL, OPTION_MACHINE},
+    {"cpu", required_argument, NULL, OPTION_CPU},
+    {"dirty-tracking", required_argument, NULL, OPTION_DIRTY_TRACKING},
     {"disk", required_argument, NULL, OPTION_DISK},
     {"serial", required_argument, NULL, OPTION_SERIAL},
     {"incoming", required_argument, NULL, OPTION_INCOMING},
@@ -192,6 +201,16 @@ static int set_clock(struct board_config *config, const char *text, struct gw_er
     return 0;
 }
 
+static int set_tracking(struct board_config *config, const char *text, struct gw_error *error)
+{
+    for (size_t i = 0; i < BOARD_TRACKINGS; i++)
+        if (strcmp(text, board_tracking_names[i]) == 0) {
+            config->tracking = (enum board_tracking)i;
+            return 0;
+        }
+    return invalid("--dirty-tracking '%s' is not auto, bitmap or ring", text);
+}
+
 static int set_number(const char *option, const char *text, uint64_t maximum, uint64_t *ret_number,
                       struct gw_error *error)
 {
@@ -227,6 +246,12 @@ static int set_option(struct vmm_options *options, int option, const char *value
         r = set_number("--cpus", value, BOARD_MAX_CPUS, &number, error);
         config->cpus = (unsigned)number;
         return r < 0 || number > 0 ? r : invalid("--cpus must be at least 1");
+    case OPTION_MACHINE:
+        return set_text(&config->machine, value);
+    case OPTION_CPU:
+        return set_text(&config->cpu_name, value);
+    case OPTION_DIRTY_TRACKING:
+        return set_tracking(config, value, error);
     case OPTION_DISK:
         return add_disk(config, value, error);
     case OPTION_SERIAL:
@@ -260,11 +285,11 @@ static int check(const struct vmm_options *options, struct gw_error *error)
         return invalid("--name is missing");
     if (machine_name_check(options->name, GW_LAYER_VMM, error) < 0)
         return -EINVAL;
-    if (options->incoming &&
-        (config->kernel || config->firmware || config->initrd || config->append))
+    if (options->incoming && (config->kernel || config->firmware || config->initrd ||
+                              config->append || config->machine || config->cpu_name))
         return invalid(
-            "--incoming receives a whole machine: leave out --kernel, --firmware, --initrd "
-            "and --append");
+            "--incoming receives a whole machine: leave out --kernel, --firmware, --initrd, "
+            "--append, --machine and --cpu");
     if (!options->incoming && !config->kernel && !config->firmware)
         return invalid("--kernel or --firmware is missing (or --incoming, to receive a machine)");
     if (!config->kernel && (config->initrd || config->append))
@@ -354,6 +379,9 @@ json_t *options_json(const struct vmm_options *options)
     json_object_set_new(all, "append", json_text(config->append));
     json_object_set_new(all, "memory-bytes", json_integer((json_int_t)config->memory_bytes));
     json_object_set_new(all, "cpus", json_integer(config->cpus));
+    json_object_set_new(all, "machine", json_text(config->machine));
+    json_object_set_new(all, "cpu", json_text(config->cpu_name));
+    json_object_set_new(all, "dirty-tracking", json_string(board_tracking_names[config->tracking]));
     json_object_set_new(all, "clock",
                         json_string(config->clock == GW_CLOCK_HOST ? "host" : "instructions"));
     json_object_set_new(all, "paused", json_boolean(options->paused));

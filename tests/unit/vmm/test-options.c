@@ -97,16 +97,20 @@ static void mistakes_are_named(void **state)
     assert_wrong("--name a --kernel k --cpus two", "--cpus 'two' is not a number up to 64");
     assert_wrong("--name a --kernel k --disk ,readonly", "--disk needs a file's name first");
     assert_wrong("--name a --kernel k --clock sun", "--clock 'sun' is not host or instructions");
+    assert_wrong("--name a --kernel k --dirty-tracking log",
+                 "--dirty-tracking 'log' is not auto, bitmap or ring");
+    assert_wrong("--name a --incoming unix:/s --cpu host",
+                 "--incoming receives a whole machine: leave out --kernel, --firmware, --initrd, "
+                 "--append, --machine and --cpu");
     assert_wrong("--name a --kernel k --clock instructions --cpus 2",
                  "--clock instructions needs --cpus 1");
     assert_wrong("--name a --firmware f --append x", "--initrd and --append need --kernel");
     assert_wrong("--name a --kernel k extra", "'extra' belongs to no option");
     assert_wrong("--name a --kernel k --frobnicate", "--frobnicate is not an option (see --help)");
     assert_wrong("--name a --kernel", "--kernel needs a value");
-    assert_wrong(
-        "--name a --incoming tcp::1 --kernel k",
-        "--incoming receives a whole machine: leave out --kernel, --firmware, --initrd and "
-        "--append");
+    assert_wrong("--name a --incoming tcp::1 --kernel k",
+                 "--incoming receives a whole machine: leave out --kernel, --firmware, --initrd, "
+                 "--append, --machine and --cpu");
 }
 
 static void bad_name_is_refused(void **state)
