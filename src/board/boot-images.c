@@ -30,7 +30,8 @@ void boot_images_add_low(struct boot_images *images, uint64_t guest, uint8_t *by
 
 uint64_t boot_images_take_top(struct boot_images *images, uint64_t length)
 {
-    if (length > images->top - images->floor || page_down(images->top - length) < images->floor)
+    if (images->top < images->floor || length > images->top - images->floor ||
+        page_down(images->top - length) < images->floor)
         return 0;
     images->top = page_down(images->top - length);
     return images->top;

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "board/image-file.h"
 
-#include <elf.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <zlib.h>
@@ -40,7 +38,9 @@ static int read_whole(int fd, struct image *image)
     return 0;
 }
 
-int image_read(const char *what, const char *path, struct image *ret_image, struct gw_error *error)
+/* The first `most_bytes` of a file, or all of it. */
+static int read_file(const char *what, const char *path, uint64_t most_bytes,
+                     struct image *ret_image, struct gw_error *error)
 {
     _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat status;
@@ -52,12 +52,12 @@ int image_read(const char *what, const char *path, struct image *ret_image, stru
     if (status.st_size == 0)
         return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, -EINVAL, "%s '%s' is empty",
                             what, path);
-    if ((uint64_t)status.st_size > IMAGE_MAX_BYTES)
+    uint64_t length = (uint64_t)status.st_size < most_bytes ? (uint64_t)status.st_size : most_bytes;
+    if (length > IMAGE_MAX_BYTES)
         return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, -EFBIG,
                             "%s '%s' is larger than the limit of %zu MiB", what, path,
                             IMAGE_MAX_BYTES >> 20);
-    struct image image = {.bytes = malloc((size_t)status.st_size),
-                          .length = (size_t)status.st_size};
+    struct image image = {.bytes = malloc(length), .length = length};
     int r = image.bytes ? read_whole(fd, &image) : ENOMEM;
     if (r) {
         image_fini(&image);
@@ -67,134 +67,122 @@ int image_read(const char *what, const char *path, struct image *ret_image, stru
     return 0;
 }
 
-/* ---- What a file is ---- */
-
-static const char *describe_elf(const struct image *image)
+int image_read(const char *what, const char *path, struct image *ret_image, struct gw_error *error)
 {
-    static const struct {
-        uint16_t machine;
-        const char *name;
-    } machines[] = {
-        {EM_X86_64, "an x86-64 ELF file"},      {EM_386, "an i386 ELF file"},
-        {EM_AARCH64, "an arm64 ELF file"},      {EM_ARM, "an arm ELF file"},
-        {EM_PPC64, "a ppc64 ELF file"},         {EM_S390, "an s390 ELF file"},
-        {EM_LOONGARCH, "a loongarch ELF file"},
-    };
-    if (image->length < sizeof(Elf64_Ehdr))
-        return "a truncated ELF file";
-    uint16_t machine = get_le16(image->bytes + offsetof(Elf64_Ehdr, e_machine));
-    if (machine == EM_RISCV)
-        return image->bytes[EI_CLASS] == ELFCLASS64 ? "a riscv64 ELF file" : "a riscv32 ELF file";
-    for (size_t i = 0; i < ARRAY_COUNT(machines); i++)
-        if (machines[i].machine == machine)
-            return machines[i].name;
-    return "an ELF file of another architecture";
+    return read_file(what, path, UINT64_MAX, ret_image, error);
 }
 
-const char *image_describe(const struct image *image)
+int image_read_head(const char *what, const char *path, size_t bytes, struct image *ret_image,
+                    struct gw_error *error)
 {
-    static const struct {
-        size_t offset;
-        const char *magic;
-        size_t length;
-        const char *name;
-    } magics[] = {
-        {0x202, "HdrS", 4, "an x86-64 kernel"},
-        {0x38, "ARM\x64", 4, "an arm64 kernel"},
-        {0x24, "\x18\x28\x6f\x01", 4, "an arm kernel"},
-        {0x38, "RSC\x05", 4, "a riscv64 kernel"},
-        {4, "zimg", 4, "an EFI zboot kernel"},
-        {0, "\x1f\x8b", 2, "a gzip file"},
-        {0,
-         "\xfd"
-         "7zXZ",
-         5, "an xz file"},
-        {0, "\x28\xb5\x2f\xfd", 4, "a zstd file"},
-        {0, "070701", 6, "a cpio archive"},
-        {0, "#!", 2, "a script"},
-        {0, "MZ", 2, "an EFI program"},
-        {0, "QFI\xfb", 4, "a qcow2 disk image"},
-    };
-    if (image->length >= SELFMAG && memcmp(image->bytes, ELFMAG, SELFMAG) == 0)
-        return describe_elf(image);
-    for (size_t i = 0; i < ARRAY_COUNT(magics); i++)
-        if (image->length >= magics[i].offset + magics[i].length &&
-            memcmp(image->bytes + magics[i].offset, magics[i].magic, magics[i].length) == 0)
-            return magics[i].name;
-    return "a file of unknown format";
-}
-
-#define HEAD_BYTES 1024
-
-int image_architecture(const char *path, enum image_architecture *ret_architecture,
-                       struct gw_error *error)
-{
-    uint8_t head[HEAD_BYTES] = {0};
-    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return refuse_errno("kernel", path, errno, error);
-    ssize_t length = pread(fd, head, sizeof head, 0);
-    if (length < 0)
-        return refuse_errno("kernel", path, errno, error);
-    uint16_t elf_machine = get_le16(head + offsetof(Elf64_Ehdr, e_machine));
-    bool elf = memcmp(head, ELFMAG, SELFMAG) == 0;
-    bool x86 = elf ? elf_machine == EM_X86_64 || elf_machine == EM_386
-                   : memcmp(head + 0x202, "HdrS", 4) == 0;
-    *ret_architecture = x86 ? IMAGE_X86_64 : IMAGE_RISCV64;
-    return 0;
+    return read_file(what, path, bytes, ret_image, error);
 }
 
 /* ---- Kernels ---- */
 
-/* Inflates a gzip member into a new buffer. */
+static int grow(struct image *image, size_t *capacity, size_t first_bytes)
+{
+    size_t wanted = *capacity ? *capacity * 2 : first_bytes;
+    if (wanted > IMAGE_MAX_BYTES)
+        return -EFBIG;
+    uint8_t *grown = realloc(image->bytes, wanted);
+    if (!grown)
+        return -ENOMEM;
+    image->bytes = grown;
+    *capacity = wanted;
+    return 0;
+}
+
+static int inflate_all(z_stream *stream, struct image *image)
+{
+    size_t capacity = 0, first_bytes = stream->avail_in * (size_t)4 + 64;
+    for (;;) {
+        int r = image->length == capacity ? grow(image, &capacity, first_bytes) : 0;
+        if (r < 0)
+            return r;
+        stream->next_out = image->bytes + image->length;
+        stream->avail_out = (uInt)(capacity - image->length);
+        int z = inflate(stream, Z_NO_FLUSH);
+        image->length = capacity - stream->avail_out;
+        if (z == Z_STREAM_END)
+            return 0;
+        if (z != Z_OK && z != Z_BUF_ERROR)
+            return -EINVAL;
+        if (stream->avail_in == 0 && stream->avail_out > 0)
+            return -ENODATA;
+    }
+}
+
+/* Inflates a gzip member into a new buffer. -ENODATA: it ends early; -EFBIG: it is larger than we
+ * take; -EINVAL: it is damaged. */
 static int inflate_gzip(const uint8_t *from, size_t length, struct image *ret_image)
 {
     z_stream stream = {.next_in = (Bytef *)from, .avail_in = (uInt)length};
     struct image image = {0};
-    size_t capacity = 0;
-    int z = inflateInit2(&stream, 15 + 16); /* 16: a gzip header */
-    while (z == Z_OK) {
-        if (image.length == capacity) {
-            capacity = capacity ? capacity * 2 : length * 4;
-            uint8_t *grown = capacity <= IMAGE_MAX_BYTES ? realloc(image.bytes, capacity) : NULL;
-            if (!grown)
-                break;
-            image.bytes = grown;
-        }
-        stream.next_out = image.bytes + image.length;
-        stream.avail_out = (uInt)(capacity - image.length);
-        z = inflate(&stream, Z_NO_FLUSH);
-        image.length = capacity - stream.avail_out;
-    }
+    if (inflateInit2(&stream, 15 + 16) != Z_OK) /* 16: a gzip header */
+        return -ENOMEM;
+    int r = inflate_all(&stream, &image);
     inflateEnd(&stream);
-    if (z != Z_STREAM_END) {
+    if (r < 0) {
         image_fini(&image);
-        return -EINVAL;
+        return r;
     }
     *ret_image = image;
     return 0;
 }
 
+static int refuse_packed(const char *path, int r, struct gw_error *error)
+{
+    if (r == -ENODATA)
+        return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_CORRUPT, r,
+                            "kernel '%s' is truncated: what is compressed in it ends early", path);
+    if (r == -EFBIG)
+        return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, r,
+                            "kernel '%s' unpacks to more than the limit of %zu MiB", path,
+                            IMAGE_MAX_BYTES >> 20);
+    if (r == -ENOMEM)
+        return refuse_errno("kernel", path, ENOMEM, error);
+    return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_CORRUPT, r,
+                        "kernel '%s' is damaged: it does not unpack", path);
+}
+
+static int refuse_truncated(const char *path, const struct image *image, uint64_t wanted,
+                            struct gw_error *error)
+{
+    return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_CORRUPT, -ENOEXEC,
+                        "kernel '%s' is truncated: it has %zu of %llu bytes", path, image->length,
+                        (unsigned long long)wanted);
+}
+
 /* The header of an EFI zboot image (Linux drivers/firmware/efi/libstub/zboot-header.S). */
 enum { ZBOOT_OFFSET = 8, ZBOOT_SIZE = 12, ZBOOT_METHOD = 24, ZBOOT_BYTES = 56 };
 
-/* Where the compressed kernel lies in the file, if it is compressed: NULL when it is not. */
-static const uint8_t *find_compressed(const struct image *image, size_t *ret_length)
+/* Where the compressed kernel lies in the file, if it is compressed: *ret_packed is NULL when it is
+ * not. */
+static int find_compressed(const char *path, const struct image *image, const uint8_t **ret_packed,
+                           size_t *ret_length, struct gw_error *error)
 {
     const uint8_t *bytes = image->bytes;
+    *ret_packed = NULL;
     if (image->length > 2 && memcmp(bytes, "\x1f\x8b", 2) == 0) {
+        *ret_packed = bytes;
         *ret_length = image->length;
-        return bytes;
+        return 0;
     }
-    if (image->length < ZBOOT_BYTES || memcmp(bytes + 4, "zimg", 4) != 0 ||
-        memcmp(bytes + ZBOOT_METHOD, "gzip", 5) != 0)
-        return NULL;
+    if (image->length < ZBOOT_BYTES || memcmp(bytes + 4, "zimg", 4) != 0)
+        return 0;
+    if (memcmp(bytes + ZBOOT_METHOD, "gzip", 5) != 0)
+        return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_UNSUPPORTED, -ENOEXEC,
+                            "kernel '%s' is %s packed with %.*s; " MACHINE
+                            " unpacks gzip: give the Image that is in it",
+                            path, image_describe(image), 8, (const char *)bytes + ZBOOT_METHOD);
     uint64_t offset = get_le32(bytes + ZBOOT_OFFSET);
     uint64_t length = get_le32(bytes + ZBOOT_SIZE);
     if (offset + length > image->length)
-        return NULL;
+        return refuse_truncated(path, image, offset + length, error);
+    *ret_packed = bytes + offset;
     *ret_length = length;
-    return bytes + offset;
+    return 0;
 }
 
 /* The riscv Image header (Documentation/arch/riscv/boot-image-header.rst). */
@@ -234,27 +222,27 @@ static int check_header(const char *path, const struct image *image, struct gw_e
                             "kernel '%s' is big-endian; " MACHINE " is little-endian", path);
     uint64_t wanted = find_file_bytes(image);
     if (wanted > image->length)
-        return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_CORRUPT, -ENOEXEC,
-                            "kernel '%s' is truncated: it has %zu of %llu bytes", path,
-                            image->length, (unsigned long long)wanted);
+        return refuse_truncated(path, image, wanted, error);
     return 0;
 }
 
 int image_unpack_kernel(const char *path, struct image *image, uint64_t *ret_memory_bytes,
                         struct gw_error *error)
 {
-    size_t length;
-    const uint8_t *compressed = find_compressed(image, &length);
-    if (compressed) {
+    const uint8_t *packed;
+    size_t length = 0;
+    int r = find_compressed(path, image, &packed, &length, error);
+    if (r < 0)
+        return r;
+    if (packed) {
         struct image unpacked;
-        if (inflate_gzip(compressed, length, &unpacked) < 0)
-            return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_CORRUPT, -EINVAL,
-                                "kernel '%s' is damaged or larger than %zu MiB: it does not unpack",
-                                path, IMAGE_MAX_BYTES >> 20);
+        r = inflate_gzip(packed, length, &unpacked);
+        if (r < 0)
+            return refuse_packed(path, r, error);
         image_fini(image);
         *image = unpacked;
     }
-    int r = check_header(path, image, error);
+    r = check_header(path, image, error);
     if (r < 0)
         return r;
     uint64_t memory_bytes = get_le64(image->bytes + IMAGE_SIZE);

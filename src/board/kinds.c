@@ -30,31 +30,55 @@ static const struct machine_kind *kind_by_name(const char *name)
     return NULL;
 }
 
-int machine_kind_choose(const struct board_config *config, const struct machine_kind **ret_kind,
-                        struct gw_error *error)
+static const struct machine_kind *kind_for(enum image_architecture architecture)
 {
-    enum image_architecture architecture = IMAGE_RISCV64;
+    for (size_t i = 0; i < ARRAY_COUNT(kinds); i++)
+        if (kinds[i]->architecture == architecture)
+            return kinds[i];
+    return NULL;
+}
+
+static int choose_by_name(const char *name, const struct machine_kind **ret_kind,
+                          struct gw_error *error)
+{
     char names[64];
-    if (config->machine) {
-        *ret_kind = kind_by_name(config->machine);
-    } else {
-        if (config->kernel && !config->firmware) {
-            int r = image_architecture(config->kernel, &architecture, error);
-            if (r < 0)
-                return r;
-        }
-        *ret_kind = NULL;
-        for (size_t i = 0; !*ret_kind && i < ARRAY_COUNT(kinds); i++)
-            if (kinds[i]->architecture == architecture)
-                *ret_kind = kinds[i];
-    }
+    list_kinds(names, sizeof names);
+    *ret_kind = kind_by_name(name);
+    return *ret_kind ? 0
+                     : gw_error_set(error, GW_LAYER_BOARD, GW_CODE_UNSUPPORTED, -EOPNOTSUPP,
+                                    "this build has no machine '%.64s'; it has %s", name, names);
+}
+
+static int choose_by_kernel(const char *path, const struct machine_kind **ret_kind,
+                            struct gw_error *error)
+{
+    enum image_architecture architecture;
+    const char *is;
+    char names[64];
+    int r = image_architecture(path, &architecture, &is, error);
+    if (r < 0)
+        return r;
+    if (architecture == IMAGE_OTHER)
+        return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, -ENOEXEC,
+                            "kernel '%s' is %s; give a riscv64 Image, an x86-64 bzImage, or an ELF "
+                            "file with a PVH entry",
+                            path, is);
+    *ret_kind = kind_for(architecture);
     if (*ret_kind)
         return 0;
     list_kinds(names, sizeof names);
-    if (!config->machine)
-        return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_UNSUPPORTED, -EOPNOTSUPP,
-                            "kernel '%s' is for a machine that this build does not have; it has %s",
-                            config->kernel, names);
     return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_UNSUPPORTED, -EOPNOTSUPP,
-                        "this build has no machine '%.64s'; it has %s", config->machine, names);
+                        "kernel '%s' is %s, and this build has no machine for it; it has %s", path,
+                        is, names);
+}
+
+int machine_kind_choose(const struct board_config *config, const struct machine_kind **ret_kind,
+                        struct gw_error *error)
+{
+    if (config->machine)
+        return choose_by_name(config->machine, ret_kind, error);
+    if (config->kernel && !config->firmware)
+        return choose_by_kernel(config->kernel, ret_kind, error);
+    *ret_kind = &riscv_virt_kind; /* the one that starts firmware */
+    return 0;
 }

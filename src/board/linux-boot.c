@@ -44,7 +44,14 @@ enum {
 
 bool linux_is_bzimage(const struct image *image)
 {
-    return image->length > SETUP_END && memcmp(image->bytes + SETUP_MAGIC, "HdrS", 4) == 0;
+    return image->length >= SETUP_VERSION && memcmp(image->bytes + SETUP_MAGIC, "HdrS", 4) == 0;
+}
+
+static int refuse_truncated(const struct board_config *config, const struct image *image,
+                            uint64_t wanted, struct gw_error *error)
+{
+    return refuse(GW_CODE_CORRUPT, -ENOEXEC, "kernel '%s' is truncated: it has %zu of %llu bytes",
+                  config->kernel, image->length, (unsigned long long)wanted);
 }
 
 /* The kernel proper, behind the real-mode part. */
@@ -56,9 +63,7 @@ static int find_system(const struct board_config *config, const struct image *im
     uint64_t bytes = get_le32(image->bytes + SETUP_SYSTEM_BYTES) * UINT64_C(16);
     /* The last paragraph may be cut short by the signature's alignment, never by more. */
     if (offset >= image->length || bytes > image->length - offset + 15)
-        return refuse(GW_CODE_CORRUPT, -ENOEXEC,
-                      "kernel '%s' is truncated: it has %zu of %llu bytes", config->kernel,
-                      image->length, (unsigned long long)(offset + bytes));
+        return refuse_truncated(config, image, offset + bytes, error);
     *ret_offset = offset;
     *ret_bytes = image->length - offset;
     return 0;
@@ -68,6 +73,8 @@ static int check_header(const struct board_config *config, const struct image *i
                         struct gw_error *error)
 {
     const uint8_t *bytes = image->bytes;
+    if (image->length < SETUP_END)
+        return refuse_truncated(config, image, SETUP_END, error);
     if (get_le16(bytes + SETUP_BOOT_FLAG) != 0xaa55 ||
         get_le16(bytes + SETUP_VERSION) < VERSION_2_12)
         return refuse(GW_CODE_UNSUPPORTED, -ENOEXEC,

@@ -224,9 +224,9 @@ int microvm_images_read(const struct board_config *config, struct boot_images *r
     uint64_t low =
         config->memory_bytes < MICROVM_LOW_RAM_END ? config->memory_bytes : MICROVM_LOW_RAM_END;
     struct placing placing = {.config = config, .images = {.floor = HIGH_BEGIN, .top = low}};
-    if (!config->kernel)
+    if (!config->kernel || config->firmware)
         return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, -EINVAL,
-                            "microvm-1 starts a kernel, no firmware: give --kernel");
+                            "microvm-1 starts a kernel, no firmware: give --kernel alone");
     make_map(&placing);
     int r = place_all(&placing, error);
     if (r < 0) {

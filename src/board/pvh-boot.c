@@ -18,14 +18,21 @@
 
 static int refuse_damaged(const struct board_config *config, struct gw_error *error)
 {
-    return refuse(GW_CODE_CORRUPT, -ENOEXEC,
-                  "kernel '%s' is damaged or truncated: a part of the ELF file lies behind its end",
-                  config->kernel);
+    return refuse(GW_CODE_CORRUPT, -ENOEXEC, "kernel '%s' is a damaged ELF file", config->kernel);
 }
 
-static bool is_inside(const struct image *image, uint64_t offset, uint64_t length)
+/* That `length` bytes at `offset` are in the file. */
+static int check_inside(const struct board_config *config, const struct image *image,
+                        uint64_t offset, uint64_t length, struct gw_error *error)
 {
-    return offset <= image->length && length <= image->length - offset;
+    uint64_t end;
+    if (__builtin_add_overflow(offset, length, &end))
+        return refuse_damaged(config, error);
+    if (end > image->length)
+        return refuse(GW_CODE_CORRUPT, -ENOEXEC,
+                      "kernel '%s' is truncated: it has %zu of at least %llu bytes", config->kernel,
+                      image->length, (unsigned long long)end);
+    return 0;
 }
 
 /* ---- Notes ---- */
@@ -90,8 +97,9 @@ static int take_header(const struct board_config *config, const struct image *im
 {
     if (header->p_type != PT_LOAD && header->p_type != PT_NOTE)
         return 0;
-    if (!is_inside(image, header->p_offset, header->p_filesz))
-        return refuse_damaged(config, error);
+    int r = check_inside(config, image, header->p_offset, header->p_filesz, error);
+    if (r < 0)
+        return r;
     if (header->p_type == PT_NOTE)
         take_notes(image->bytes + header->p_offset, header->p_filesz, kernel);
     else if (header->p_memsz > 0)
@@ -124,6 +132,16 @@ static Elf64_Phdr read_header(const uint8_t *at, bool wide)
     return widen(&narrow);
 }
 
+/* What is started was loaded. */
+static bool is_loaded(const struct boot_images *images, uint64_t address)
+{
+    for (unsigned i = 0; i < images->count; i++)
+        if (address >= images->segment[i].guest &&
+            address - images->segment[i].guest < images->segment[i].length)
+            return true;
+    return false;
+}
+
 int pvh_place_kernel(const struct board_config *config, const struct image *image,
                      struct boot_images *images, struct pvh_kernel *ret_kernel,
                      struct gw_error *error)
@@ -131,8 +149,9 @@ int pvh_place_kernel(const struct board_config *config, const struct image *imag
     Elf64_Ehdr elf;
     Elf32_Ehdr elf32;
     struct pvh_kernel kernel = {0};
-    if (image->length < sizeof elf)
-        return refuse_damaged(config, error);
+    int r = check_inside(config, image, 0, sizeof elf, error);
+    if (r < 0)
+        return r;
     memcpy(&elf, image->bytes, sizeof elf);
     memcpy(&elf32, image->bytes, sizeof elf32);
     bool wide = elf.e_ident[EI_CLASS] == ELFCLASS64;
@@ -142,20 +161,22 @@ int pvh_place_kernel(const struct board_config *config, const struct image *imag
     uint64_t at = wide ? elf.e_phoff : elf32.e_phoff;
     unsigned count = wide ? elf.e_phnum : elf32.e_phnum;
     unsigned each = wide ? elf.e_phentsize : elf32.e_phentsize;
-    if (each != (wide ? sizeof(Elf64_Phdr) : sizeof(Elf32_Phdr)) ||
-        !is_inside(image, at, (uint64_t)count * each))
+    if (each != (wide ? sizeof(Elf64_Phdr) : sizeof(Elf32_Phdr)))
         return refuse_damaged(config, error);
-    for (unsigned i = 0; i < count; i++) {
+    r = check_inside(config, image, at, (uint64_t)count * each, error);
+    for (unsigned i = 0; r == 0 && i < count; i++) {
         Elf64_Phdr header = read_header(image->bytes + at + (uint64_t)i * each, wide);
-        int r = take_header(config, image, &header, images, &kernel, error);
-        if (r < 0)
-            return r;
+        r = take_header(config, image, &header, images, &kernel, error);
     }
+    if (r < 0)
+        return r;
     if (!kernel.entry)
         return refuse(GW_CODE_INVALID, -ENOEXEC,
                       "kernel '%s' has no PVH entry (ELF note Xen 18): microvm-1 starts a bzImage, "
                       "or an ELF file with one",
                       config->kernel);
+    if (!is_loaded(images, kernel.entry))
+        return refuse_damaged(config, error);
     *ret_kernel = kernel;
     return 0;
 }

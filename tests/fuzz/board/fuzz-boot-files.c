@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Files that a user names, and the boot region that a peer sends. The first byte chooses: firmware,
- * kernel, or a region.
+ * a kernel of either machine, or a region.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +11,8 @@
 
 #include "base/cleanup.h"
 #include "board/boot-images.h"
+#include "board/image-file.h"
+#include "board/microvm.h"
 #include "board/riscv-virt.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length);
@@ -18,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length);
 #define RAM_BYTES (UINT64_C(8) << 20)
 #define BOOT_BYTES (UINT64_C(64) << 10)
 
-enum { KIND_FIRMWARE, KIND_KERNEL, KIND_REGION, KINDS };
+enum { KIND_FIRMWARE, KIND_KERNEL, KIND_REGION, KIND_MICROVM, KINDS };
 
 /* Everything that was placed lies in RAM. */
 static void read_files(const char *firmware, const char *kernel)
@@ -38,6 +40,37 @@ static void read_files(const char *firmware, const char *kernel)
             images.segment[i].guest - RAM_BASE > RAM_BYTES - images.segment[i].length)
             abort();
     boot_images_fini(&images);
+}
+
+#ifdef GW_HAVE_KVM
+/* Everything that was placed lies in RAM, which is all below the hole. */
+static void read_x86_kernel(const char *kernel, const char *initrd)
+{
+    struct board_config config = {.memory_bytes = RAM_BYTES, .cpus = 2};
+    struct boot_images images;
+    struct gw_error error = {0};
+    config.kernel = (char *)kernel;
+    config.initrd = (char *)initrd;
+    config.append = "quiet";
+    if (microvm_images_read(&config, &images, &error) < 0) {
+        if (error.message[0] == 0)
+            abort();
+        return;
+    }
+    for (unsigned i = 0; i < images.count; i++)
+        if (images.segment[i].guest > RAM_BYTES ||
+            images.segment[i].length > RAM_BYTES - images.segment[i].guest)
+            abort();
+    boot_images_fini(&images);
+}
+#endif
+
+static void identify(const char *path)
+{
+    enum image_architecture architecture;
+    const char *name = NULL;
+    if (image_architecture(path, &architecture, &name, NULL) == 0 && !name)
+        abort();
 }
 
 static void apply_region(const uint8_t *data, size_t length)
@@ -80,6 +113,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
         break;
     case KIND_KERNEL:
         read_files(put_file(1, "raw", 3), put_file(0, data + 1, length - 1));
+        break;
+    case KIND_MICROVM:
+        identify(put_file(0, data + 1, length - 1));
+#ifdef GW_HAVE_KVM
+        read_x86_kernel(put_file(0, data + 1, length - 1), put_file(1, "initrd", 6));
+#endif
         break;
     case KIND_REGION:
         apply_region(data + 1, length - 1);
