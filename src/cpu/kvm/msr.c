@@ -80,8 +80,9 @@ static int fetch_batch(struct vcpu *vcpu, struct vcpu_state *state, const uint32
     if (r < 0)
         return -errno;
     for (int i = 0; i < r; i++)
-        state->msr[state->msr_count++] =
-            (struct vcpu_msr){.index = batch.entry[i].index, .value = batch.entry[i].data};
+        if (batch.entry[i].index != MSR_TSC) /* state->tsc */
+            state->msr[state->msr_count++] =
+                (struct vcpu_msr){.index = batch.entry[i].index, .value = batch.entry[i].data};
     return r;
 }
 
