@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From the PVH entry (32-bit, no paging, ebx = hvm_start_info) to long mode and on to ring 3, where the rest
+ * runs: a KVM without hardware support interprets ring 0 one instruction at a time. So ring 0 is short, takes
+ * plain instructions only, and finds its page tables ready-made in the file.
+ */
+#define CODE_32 0x08
+#define CODE_64 0x10
+#define DATA_0 0x18
+#define USER_DATA (0x20 | 3)
+#define USER_CODE (0x28 | 3)
+#define STACK_BYTES 16384
+
+#define CR0_WORKING 0x80000033 /* PG, NE, ET, MP, PE */
+#define CR4_WORKING 0x620 /* OSXMMEXCPT, OSFXSR, PAE */
+#define CR4_OSXSAVE 0x40000
+#define MSR_EFER 0xc0000080
+#define EFER_LME 0x100
+#define RFLAGS_IOPL_3 0x3002
+
+    .section .note.Xen, "a"
+    .balign 4
+    .long 4, 4, 18 /* XEN_ELFNOTE_PHYS32_ENTRY */
+    .asciz "Xen"
+    .long entry_pvh
+
+    .text
+    .code32
+    .globl entry_pvh
+entry_pvh:
+    cli
+    cld
+    movl %ebx, %esi
+    movl $bss_begin, %edi
+    movl $bss_end, %ecx
+    subl %edi, %ecx
+    shrl $2, %ecx
+    xorl %eax, %eax
+    rep stosl
+    movl %esi, start_info
+    lgdtl gdt_pointer
+    ljmpl $CODE_32, $enter_long
+
+/* Every CPU: protected mode without paging, flat code segment. */
+enter_long:
+    movl $DATA_0, %eax
+    movl %eax, %ds
+    movl %eax, %es
+    movl %eax, %ss
+    movl $CR4_WORKING, %eax
+    movl %eax, %cr4
+    movl $table_level_4, %eax
+    movl %eax, %cr3
+    movl $MSR_EFER, %ecx
+    xorl %edx, %edx
+    movl $EFER_LME, %eax
+    wrmsr
+    movl $CR0_WORKING, %eax
+    movl %eax, %cr0
+    ljmpl $CODE_64, $in_long
+
+    .code64
+in_long:
+    lidt idt_pointer(%rip)
+    movl cpu_to_start(%rip), %ebx
+    leal 1(%ebx), %esp
+    imull $STACK_BYTES, %esp, %esp
+    addl $stacks, %esp
+    testl %ebx, %ebx
+    jnz 1f
+    movl start_info(%rip), %edi
+    call prepare
+1:
+    cmpl $0, wants_ymm(%rip)
+    je 2f
+    movl $(CR4_WORKING | CR4_OSXSAVE), %eax
+    movq %rax, %cr4
+    xorl %ecx, %ecx
+    xorl %edx, %edx
+    movl $7, %eax
+    xsetbv
+2:
+    movl %esp, %eax
+    pushq $USER_DATA
+    pushq %rax
+    pushq $RFLAGS_IOPL_3
+    pushq $USER_CODE
+    pushq $in_ring_3
+    iretq
+
+in_ring_3:
+    movl $USER_DATA, %eax
+    movl %eax, %ds
+    movl %eax, %es
+    movl %ebx, %edi
+    xorl %ebp, %ebp
+    call cpu_main
+    ud2
+
+/* cpus_start() copies this to 0x8000, where the other CPUs begin in real mode with cs = 0x800. */
+    .code16
+    .globl trampoline, trampoline_end
+trampoline:
+    cli
+    movw %cs, %ax
+    movw %ax, %ds
+    lgdtl trampoline_gdt - trampoline
+    movl $0x11, %eax /* ET, PE */
+    movl %eax, %cr0
+    ljmpl $CODE_32, $enter_long
+trampoline_gdt:
+    .word gdt_end - gdt - 1
+    .long gdt
+trampoline_end:
+
+    .code64
+/* void vectors_load(const uint8_t (*values)[32], bool ymm); vectors_store() likewise. */
+
+    .globl vectors_load, vectors_store
+vectors_load:
+    testl %esi, %esi
+    jnz 1f
+    .irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+    movdqu (\n * 32)(%rdi), %xmm\n
+    .endr
+    ret
+1:
+    .irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+    vmovdqu (\n * 32)(%rdi), %ymm\n
+    .endr
+    ret
+
+vectors_store:
+    testl %esi, %esi
+    jnz 1f
+    .irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+    movdqu %xmm\n, (\n * 32)(%rdi)
+    .endr
+    ret
+1:
+    .irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+    vmovdqu %ymm\n, (\n * 32)(%rdi)
+    .endr
+    ret
+
+    .section .data.tables, "aw"
+    .balign 4096
+/* Present, writable, for ring 3, accessed, and dirty where that is a large page: nobody need write them. */
+table_level_4:
+    .quad table_level_3 + 0x27
+    .fill 511, 8, 0
+table_level_3:
+    .set table, 0
+    .rept 8
+    .quad table_level_2 + table * 4096 + 0x27
+    .set table, table + 1
+    .endr
+    .fill 504, 8, 0
+table_level_2:
+    .set page, 0
+    .rept 4096
+    .quad page * 0x200000 + 0xe7
+    .set page, page + 1
+    .endr
+
+    .data
+    .balign 16
+/* Accessed from the start, so that loading a segment writes nothing. */
+gdt:
+    .quad 0
+    .quad 0x00cf9b000000ffff
+    .quad 0x00af9b000000ffff
+    .quad 0x00cf93000000ffff
+    .quad 0x00cff3000000ffff
+    .quad 0x00affb000000ffff
+gdt_end:
+gdt_pointer:
+    .word gdt_end - gdt - 1
+    .quad gdt
+/* No gates: whatever goes wrong ends in a triple fault. */
+idt_pointer:
+    .word 0
+    .quad 0
+
+    .section .note.GNU-stack, "", @progbits
