@@ -9,6 +9,7 @@
 #define DATA_0 0x18
 #define USER_DATA (0x20 | 3)
 #define USER_CODE (0x28 | 3)
+#define TASK 0x30
 #define STACK_BYTES 16384
 
 #define CR0_WORKING 0x80000033 /* PG, NE, ET, MP, PE */
@@ -17,6 +18,7 @@
 #define MSR_EFER 0xc0000080
 #define EFER_LME 0x100
 #define RFLAGS_IOPL_3 0x3002
+#define PORTS 0x800
 
     .section .note.Xen, "a"
     .balign 4
@@ -70,6 +72,13 @@ in_long:
     jnz 1f
     movl start_info(%rip), %edi
     call prepare
+    movl $task, %eax
+    movw %ax, gdt + TASK + 2
+    shrl $16, %eax
+    movb %al, gdt + TASK + 4
+    movb $0x89, gdt + TASK + 5 /* available: loading makes it busy */
+    movl $TASK, %eax
+    ltr %ax
 1:
     cmpl $0, wants_ymm(%rip)
     je 2f
@@ -173,10 +182,23 @@ gdt:
     .quad 0x00cf93000000ffff
     .quad 0x00cff3000000ffff
     .quad 0x00affb000000ffff
+    .quad task_end - task - 1, 0 /* the rest where it is loaded */
 gdt_end:
 gdt_pointer:
     .word gdt_end - gdt - 1
     .quad gdt
+/*
+ * The task segment of CPU 0, who alone uses ports, allows all of the first ones: where KVM runs ring 3 on bare
+ * hardware, the IOPL does not count.
+ */
+    .balign 16
+task:
+    .fill 102, 1, 0
+    .word task_ports - task
+task_ports:
+    .fill PORTS / 8, 1, 0
+    .byte 0xff
+task_end:
 /* No gates: whatever goes wrong ends in a triple fault. */
 idt_pointer:
     .word 0
