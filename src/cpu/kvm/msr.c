@@ -8,8 +8,9 @@
  * exist there is no loss, since it is what the guest could have found at power-on.
  *
  * Not set on loading but when the vCPU is about to run (time.c): the TSC and its deadline, which
- * depend on when that is; and the addresses of wall clocks, because setting them makes KVM write to
- * guest memory.
+ * depend on when that is; and those of the paravirtual interface, because setting them makes KVM
+ * write to guest memory (seen: a kvmclock page changed under a rehearsal). Whether they exist is
+ * checked on loading.
  */
 #include "cpu/kvm/msr.h"
 
@@ -104,10 +105,16 @@ int msr_fetch(struct vcpu *vcpu, struct vcpu_state *state, struct gw_error *erro
     return 0;
 }
 
+/* Those by which a guest gives KVM a place in its memory. */
+static bool is_paravirtual(uint32_t index)
+{
+    return index == MSR_KVM_WALL_CLOCK || index == MSR_KVM_SYSTEM_TIME ||
+           index - MSR_KVM_FIRST < MSR_KVM_COUNT;
+}
+
 static bool waits(uint32_t index)
 {
-    return index == MSR_TSC || index == MSR_TSC_DEADLINE || index == MSR_KVM_WALL_CLOCK ||
-           index == MSR_KVM_WALL_CLOCK_NEW;
+    return index == MSR_TSC || index == MSR_TSC_DEADLINE || is_paravirtual(index);
 }
 
 /* One that KVM refused. */
@@ -124,8 +131,23 @@ static int judge(struct vcpu *vcpu, const struct vcpu_msr *msr, struct gw_error 
                         (unsigned long long)msr->value, vcpu->index);
 }
 
+static int check_waiting(struct vcpu *vcpu, const struct vcpu_state *state, struct gw_error *error)
+{
+    uint64_t present;
+    for (uint32_t i = 0; i < state->msr_count; i++)
+        if (waits(state->msr[i].index) && msr_get(vcpu, state->msr[i].index, &present) < 0) {
+            int r = judge(vcpu, &state->msr[i], error);
+            if (r < 0)
+                return r;
+        }
+    return 0;
+}
+
 int msr_load(struct vcpu *vcpu, const struct vcpu_state *state, struct gw_error *error)
 {
+    int checked = check_waiting(vcpu, state, error);
+    if (checked < 0)
+        return checked;
     for (uint32_t i = 0; i < state->msr_count;) {
         struct batch batch = {0};
         uint32_t from[BATCH];
@@ -160,6 +182,23 @@ int msr_load_waiting(struct vcpu *vcpu, const struct vcpu_state *state, struct g
             if (r < 0)
                 return r;
         }
+    }
+    return 0;
+}
+
+/* Power-on has 0 in all of them. Where KVM is to write wall clocks was said once, and is forgotten
+ * with the guest. */
+int msr_reset_waiting(struct vcpu *vcpu, const struct vcpu_state *power_on, struct gw_error *error)
+{
+    for (uint32_t i = 0; i < power_on->msr_count; i++) {
+        uint32_t index = power_on->msr[i].index;
+        if (!waits(index) || index == MSR_KVM_WALL_CLOCK || index == MSR_KVM_FIRST)
+            continue;
+        int r = msr_set(vcpu, index, power_on->msr[i].value);
+        if (r < 0)
+            r = judge(vcpu, &power_on->msr[i], error);
+        if (r < 0)
+            return r;
     }
     return 0;
 }

@@ -9,7 +9,9 @@
 #define MSR_TSC 0x10u
 #define MSR_TSC_DEADLINE 0x6e0u
 #define MSR_KVM_WALL_CLOCK 0x11u
-#define MSR_KVM_WALL_CLOCK_NEW 0x4b564d00u
+#define MSR_KVM_SYSTEM_TIME 0x12u
+#define MSR_KVM_FIRST 0x4b564d00u
+#define MSR_KVM_COUNT 0x100u
 
 /* "IA32_SYSENTER_CS", as the makers' manuals and the kernel's documentation call it, or "MSR 0x…";
  * written to `text`. Returns text. */

@@ -110,8 +110,11 @@ int vm_keep_power_on_state(struct vm *vm, struct gw_error *error)
 int vm_reset(struct vm *vm, struct gw_error *error)
 {
     int r = 0;
-    for (unsigned i = 0; r == 0 && i < vm->cpus; i++)
+    for (unsigned i = 0; r == 0 && i < vm->cpus; i++) {
         r = vcpu_load(&vm->vcpu[i], &vm->vcpu[i].power_on, error);
+        if (r == 0)
+            r = msr_reset_waiting(&vm->vcpu[i], &vm->vcpu[i].power_on, error);
+    }
     if (r < 0)
         return r;
     r = load_chips(vm, &vm->power_on);

@@ -72,6 +72,7 @@ int msr_get(struct vcpu *vcpu, uint32_t index, uint64_t *ret_value);
 int msr_set(struct vcpu *vcpu, uint32_t index, uint64_t value);
 int msr_fetch(struct vcpu *vcpu, struct vcpu_state *state, struct gw_error *error);
 int msr_load(struct vcpu *vcpu, const struct vcpu_state *state, struct gw_error *error);
+int msr_reset_waiting(struct vcpu *vcpu, const struct vcpu_state *power_on, struct gw_error *error);
 int msr_load_waiting(struct vcpu *vcpu, const struct vcpu_state *state, struct gw_error *error);
 
 /* time.c */

@@ -395,6 +395,7 @@ static void reset_is_as_power_on(void **state)
     struct vcpu *vcpu = vm_vcpu(guest.vm, 0);
     run_a_while(&guest);
     vm_set_irq(guest.vm, 4, true);
+    assert_int_equal(msr_set(vcpu, 0x4b564d01, 0x30001), 0); /* kvmclock, at a page of the guest */
     if (vm_reset(guest.vm, &error) < 0)
         fail_msg("%s", error.message);
     struct vcpu_state *now = fetch(&guest);
