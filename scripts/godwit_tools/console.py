@@ -4,6 +4,7 @@ The console of a guest that moves. Each machine process connects to a socket of 
 to one text in the order of arrival, so that a line that began on one host and ended on another is one line.
 """
 
+import math
 import re
 import selectors
 import socket
@@ -129,6 +130,24 @@ class Console:
                                           deadline - time.monotonic()):
                 raise TimeoutError(f"the counter stood still for {timeout_s} s; the console ended with:\n"
                                    + self.tail())
+
+    def clock_offset_ns(self, asks=20, timeout_s=60):
+        """(least, most) that the guest's real-time clock can be ahead of ours. It is asked over a shell at its
+        prompt, again and again: its answer lies between our asking and our hearing it."""
+        ours = time.time_ns() - time.monotonic_ns()
+        since = self.position()
+        self.send("tell-time\n")
+        self.wait("^time: asked", timeout_s, since)
+        least, most = -math.inf, math.inf
+        for _ in range(asks):
+            since = self.position()
+            asked = time.monotonic_ns()
+            self.send("\n")
+            told = int(self.wait(r"^time: (\d+)$", timeout_s, since).group(1)) - ours
+            heard = next(line.arrived for line in self.lines[since:] if line.text.startswith("time: "))
+            least, most = max(least, told - int(heard * 1e9)), min(most, told - asked)
+        self.send("end\n")
+        return least, most
 
     def bad_lines(self):
         return [line.text for line in self.lines

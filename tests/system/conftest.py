@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the system tests: real processes, a real kernel. tests/README.md tells how to run one."""
 
-import shutil
+import os
 import sys
 from pathlib import Path
 
@@ -9,14 +9,17 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
+import nested_place  # noqa: E402
+from godwit_tools.architectures import AMD64  # noqa: E402
 from godwit_tools.console import Console, counter_problems  # noqa: E402
 from godwit_tools.guest_image import prepare  # noqa: E402
-from godwit_tools.machine import Guest  # noqa: E402
+from godwit_tools.machine import Guest, copy_disk  # noqa: E402
 from godwit_tools.paths import build_dir  # noqa: E402
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "sanitized: also run against the build with ASan and UBSan")
+    nested_place.register(config)
 
 
 def pytest_sessionstart(session):
@@ -27,6 +30,11 @@ def pytest_sessionstart(session):
 @pytest.fixture(scope="session")
 def image():
     return prepare()
+
+
+@pytest.fixture(scope="session")
+def amd64_image():
+    return prepare(AMD64)
 
 
 class GuestFactory:
@@ -41,7 +49,7 @@ class GuestFactory:
         disk_file = None
         if disk:
             disk_file = directory / "disk.img"
-            shutil.copy(self.image.disk, disk_file)
+            copy_disk(self.image.disk, disk_file)
         guest = Guest(directory, self.image, Console(directory / "console"), disk=disk_file,
                       append=f"godwit.run={run} {append}", **options)
         self.guests.append(guest)
@@ -60,6 +68,18 @@ def boot(tmp_path, image):
     """boot(run=…, memory=…, …): a guest of this test's own."""
     factory = GuestFactory(tmp_path, image)
     yield factory.boot
+    factory.close()
+
+
+@pytest.fixture
+def boot_amd64(tmp_path, amd64_image):
+    """As boot, the stock x86-64 kernel under KVM. For tests marked stock_kernel."""
+    factory = GuestFactory(tmp_path, amd64_image)
+    place = os.environ.get("GODWIT_GUEST_APPEND", "")
+
+    def boot(append="", cpus=2, memory="256M", **options):
+        return factory.boot(append=f"{append} {place}", cpus=cpus, memory=memory, **options)
+    yield boot
     factory.close()
 
 

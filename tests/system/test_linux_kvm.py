@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Debian's stock x86-64 kernel on microvm-1: it boots, works, moves, and ends in every way."""
+
+import re
+import time
+
+import pytest
+
+pytestmark = pytest.mark.stock_kernel
+
+MOVES = 20
+MS = 1_000_000
+
+
+def move(guest, verify=True):
+    """Moves the guest to a new process; what the source says about it."""
+    receiver = guest.receiver("tcp:127.0.0.1:0")
+    source = guest.machine
+    source.set(x_godwit_verify_ram=verify)
+    source.migrate(receiver.uri)
+    info = source.wait_migration(120)
+    assert info["status"] == "completed", info.get("error-desc")
+    assert receiver.wait_status("running") == "running"
+    guest.arrived(receiver)
+    return info
+
+
+def check_clock(guest):
+    least, most = guest.console.clock_offset_ns()
+    assert least <= MS and most >= -MS, \
+        f"the guest's clock is {least / 1e6:.3f} to {most / 1e6:.3f} ms ahead of the host's"
+
+
+def finish(guest):
+    since = guest.console.position()
+    guest.shell("finish", "godwit: finished", 120)
+    for said in ("memory: swept .*all good", "disk: swept .*all good", "vectors: compared .*all good",
+                 "clock: .*none stepped back", "dmesg: .*nothing wrong"):
+        guest.console.wait(said, 10, since)
+    assert guest.console.bad_lines() == []
+
+
+def test_boots_and_finds_its_devices_by_acpi(boot_amd64):
+    guest = boot_amd64(run="shell", ready="guest# ")
+    assert guest.shell("echo $((6 * 7)) cpus $(nproc)", r"^42 cpus 2")
+    assert guest.shell("blockdev --getsize64 /dev/vda", r"^67108864")
+    assert guest.shell("cat /sys/class/misc/hw_random/rng_current", r"^virtio_rng")
+    assert guest.shell("ls -d /sys/bus/acpi/devices/LNRO0005:0*/physical_node", "LNRO0005:00")
+    assert guest.shell("grep -c virtio_mmio.device /proc/cmdline", "^0")
+    assert guest.shell("cat /sys/devices/system/clocksource/clocksource0/current_clocksource", "^(kvm-clock|tsc)")
+    assert guest.shell("check-dmesg", "dmesg: .*nothing wrong")
+
+
+def test_moves_again_and_again_while_all_of_it_works(boot_amd64):
+    guest = boot_amd64(append="godwit.memory=32 godwit.rate=8 godwit.keepers=1")
+    console = guest.console
+    console.wait(r"memory: \d+ visits", 120)
+    console.wait(r"disk: \d+ visits", 120)
+    console.wait(r"clock: \d+ reads", 60)
+    check_clock(guest)
+    since = console.position()
+    for _ in range(MOVES):
+        move(guest)
+        console.wait_count(2)
+        check_clock(guest)
+    finish(guest)
+    numbers = [number for _, number, _ in console.counts(since)]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+def test_timers_that_wait_across_a_move_fire_after_it(boot_amd64):
+    guest = boot_amd64(run="shell", ready="guest# ", disk=False)
+    guest.shell("(sleep 4; echo slept at $(cut -d. -f1 /proc/uptime)) & echo began at $(cut -d. -f1 /proc/uptime)",
+                r"began at (\d+)")
+    began = time.monotonic()
+    move(guest)
+    guest.console.wait(r"^slept at \d+", 30)
+    assert 3.5 <= time.monotonic() - began <= 6
+
+
+def test_a_stopped_guest_arrives_stopped_and_its_clock_is_right_when_it_runs(boot_amd64):
+    guest = boot_amd64(run="shell", ready="guest# ", disk=False)
+    guest.machine.qmp("stop")
+    receiver = guest.receiver("tcp:127.0.0.1:0")
+    guest.machine.migrate(receiver.uri)
+    assert guest.machine.wait_migration(120)["status"] == "completed"
+    receiver.wait_status("paused")
+    guest.arrived(receiver)
+    time.sleep(2)
+    receiver.qmp("cont")
+    check_clock(guest)
+    assert guest.shell("check-dmesg", "dmesg: .*nothing wrong")
+
+
+def boots_again(guest, since):
+    guest.console.wait("godwit: user space", 120, since)
+    guest.console.wait("guest# ", 60, since)
+    assert guest.shell("echo again $(nproc)", "^again 2")
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["at home", "after a move"])
+@pytest.mark.parametrize("way", ["", "reboot=t"], ids=["by acpi", "by triple fault"])
+def test_reboot(boot_amd64, way, moved):
+    guest = boot_amd64(run="shell", ready="guest# ", append=way)
+    if moved:
+        move(guest)
+    since = guest.console.position()
+    guest.console.send("reboot -f\n")
+    assert guest.machine.qmp.wait_event("RESET", timeout_s=60)["data"]["guest"] is True
+    boots_again(guest, since)
+
+
+def test_reset_by_the_host(boot_amd64):
+    guest = boot_amd64(run="shell", ready="guest# ")
+    since = guest.console.position()
+    guest.machine.qmp("system_reset")
+    assert guest.machine.qmp.wait_event("RESET")["data"]["guest"] is False
+    boots_again(guest, since)
+
+
+def test_a_panic_that_asks_for_a_reboot_gets_one(boot_amd64):
+    guest = boot_amd64(run="shell", ready="guest# ", append="panic=1")
+    since = guest.console.position()
+    guest.console.send("echo c >/proc/sysrq-trigger\n")
+    guest.console.wait("Kernel panic - not syncing: sysrq triggered crash", 60, since)
+    boots_again(guest, guest.console.position())
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["at home", "after a move"])
+def test_the_power_button(boot_amd64, moved):
+    guest = boot_amd64(run="shell", ready="guest# ", disk=False)
+    if moved:
+        move(guest)
+    guest.machine.qmp("system_powerdown")
+    guest.console.wait("godwit: power button", 30)
+    assert guest.machine.qmp.wait_event("SHUTDOWN")["data"] == {"guest": True, "reason": "guest-shutdown"}
+    assert guest.machine.wait_exit(30) == 0
+
+
+def test_memory_on_both_sides_of_the_hole(boot_amd64):
+    guest = boot_amd64(memory="5G", disk=False, append="godwit.memory=64 godwit.rate=32")
+    guest.console.wait(r"memory: \d+ visits", 120)
+    kilobytes = guest.shell("grep MemTotal /proc/meminfo", r"MemTotal: +(\d+) kB").group(1)
+    assert 4.7 * 2**20 <= int(kilobytes) <= 5 * 2**20
+    assert guest.shell("grep -i 'system ram' /proc/iomem | tail -n 1", r"100000000-13fffffff|\d+-\d+ : System RAM")
+    guest.shell("finish", "memory: swept .*all good", 60)
+    assert guest.console.bad_lines() == []
+    assert not any(re.search("out of memory", line.text, re.I) for line in guest.console.lines)
