@@ -6,6 +6,7 @@
  *     0x06000  hvm_start_info (PVH)        0x20000  command line
  *     0x07000  boot_params (64-bit entry)  0x9fc00  reserved, as firmware would
  *     0x08ff0  stack, downwards            0xe0000  ACPI tables
+ *                                          0xffff0  what a jump to the reset vector finds
  *
  * The kernel lies where it wants to, the initrd at the end of the low RAM that the kernel can
  * reach.
@@ -27,6 +28,8 @@
 #define COMMAND_LINE_ADDRESS 0x20000
 #define COMMAND_LINE_MAX 65535
 #define LOW_END UINT64_C(0x9fc00)
+#define FIRMWARE_BASE UINT64_C(0xf0000) /* where a PC has its BIOS */
+#define RESET_VECTOR UINT64_C(0xffff0)
 #define HIGH_BEGIN UINT64_C(0x100000)
 #define E820_RAM 1
 #define E820_RESERVED 2
@@ -58,7 +61,8 @@ static void make_map(struct placing *placing)
     uint64_t low = bytes < MICROVM_LOW_RAM_END ? bytes : MICROVM_LOW_RAM_END;
     add_range(placing, 0, LOW_END, E820_RAM);
     add_range(placing, LOW_END, 0xa0000, E820_RESERVED);
-    add_range(placing, ACPI_TABLES_BASE, HIGH_BEGIN, E820_ACPI);
+    add_range(placing, ACPI_TABLES_BASE, FIRMWARE_BASE, E820_ACPI);
+    add_range(placing, FIRMWARE_BASE, HIGH_BEGIN, E820_RESERVED);
     add_range(placing, HIGH_BEGIN, low, E820_RAM);
     if (bytes > low)
         add_range(placing, MICROVM_HIGH_RAM_BASE, MICROVM_HIGH_RAM_BASE + bytes - low, E820_RAM);
@@ -118,6 +122,21 @@ static int place_acpi(struct placing *placing, struct gw_error *error)
         return refuse_memory(error);
     boot_images_add(&placing->images, ACPI_TABLES_BASE, tables, length);
     return 0;
+}
+
+/*
+ * Kernels that take a machine without ACPI's fixed hardware for one with EFI reboot by going back
+ * to real mode and jumping to F000:FFF0 when EFI does not answer. There is no firmware to start
+ * over, so a triple fault tells the machine to: an empty interrupt table, and an interrupt.
+ */
+static int place_reset_vector(struct placing *placing, struct gw_error *error)
+{
+    static const uint8_t code[16] = {
+        0x2e, 0x0f, 0x01, 0x1e, 0xf8, 0xff, /* lidt cs:[0xfff8], all zero */
+        0xcc,                               /* int3 */
+        0xf4,                               /* hlt */
+    };
+    return add_copy(placing, RESET_VECTOR, code, sizeof code, error);
 }
 
 /* ---- 64-bit entry ---- */
@@ -215,6 +234,8 @@ static int place_all(struct placing *placing, struct gw_error *error)
                          path, image_describe(&image));
     if (r == 0)
         r = place_command_line(placing, error);
+    if (r == 0)
+        r = place_reset_vector(placing, error);
     return r < 0 ? r : place_acpi(placing, error);
 }
 

@@ -275,15 +275,25 @@ static void check_map(uint64_t memory_bytes, const struct range *wanted, unsigne
 static void memory_map_leaves_out_the_hole_for_devices(void **state)
 {
     struct range map[] = {
-        {0, 0x9fc00, 1},  {0x9fc00, 0xa0000, 2}, {0xe0000, 0x100000, 3},
-        {0x100000, 0, 1}, {4 * GIB, 0, 1},
+        {0, 0x9fc00, 1},          {0x9fc00, 0xa0000, 2}, {0xe0000, 0xf0000, 3},
+        {0xf0000, 0x100000, 2}, {0x100000, 0, 1},      {4 * GIB, 0, 1},
     };
-    map[3].end = 128 * MIB;
-    check_map(128 * MIB, map, 4);
-    map[3].end = 3 * GIB;
-    check_map(3 * GIB, map, 4);
-    map[4].end = 6 * GIB;
-    check_map(5 * GIB, map, 5);
+    map[4].end = 128 * MIB;
+    check_map(128 * MIB, map, 5);
+    map[4].end = 3 * GIB;
+    check_map(3 * GIB, map, 5);
+    map[5].end = 6 * GIB;
+    check_map(5 * GIB, map, 6);
+}
+
+static void the_reset_vector_is_in_reserved_memory(void **state)
+{
+    struct board_config config = base_config();
+    struct boot_images images = read_elf(&config);
+    const struct boot_segment *segment = segment_at(&images, 0xffff0);
+    assert_int_equal(segment->length, 16);
+    assert_int_equal(segment->bytes[6], 0xcc);
+    boot_images_fini(&images);
 }
 
 /* ---- PVH ---- */
@@ -484,6 +494,7 @@ int main(void)
         cmocka_unit_test(gdt_has_the_selectors_of_the_protocol),
         cmocka_unit_test(nothing_that_was_placed_overlaps),
         cmocka_unit_test(memory_map_leaves_out_the_hole_for_devices),
+        cmocka_unit_test(the_reset_vector_is_in_reserved_memory),
         cmocka_unit_test(elf_begins_at_its_pvh_entry),
         cmocka_unit_test(elf_of_32_bits_works_too),
         cmocka_unit_test(start_info_tells_initrd_command_line_and_tables),
