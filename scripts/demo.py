@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Boots Debian's riscv64 kernel on the software CPU with 512 MiB and an ext4 disk, gives it work (a counter, a memory
-writer, a disk worker, checksums over files), and moves it there and back twice between two machine processes while
-it works. Then it asks the guest and both hosts what happened.
+Boots Debian's stock kernel with 512 MiB and an ext4 disk, gives it work (a counter, a memory writer, a disk worker,
+checksums over files), and moves it there and back twice between two machine processes while it works. Then it asks
+the guest and both hosts what happened. The machine is microvm (x86-64, KVM) where this host's KVM runs stock kernels,
+riscv-virt (a CPU in software) elsewhere.
 """
 
 import argparse
@@ -17,9 +18,11 @@ import time
 from pathlib import Path
 
 from check import build_gcc
+from godwit_tools import architectures
 from godwit_tools.console import Console, counter_problems
 from godwit_tools.foreign_apt import FetchError
 from godwit_tools.guest_image import prepare
+from godwit_tools.kvm import host_kvm
 from godwit_tools.machine import Guest, Host, Machine, MachineFailed
 from godwit_tools.paths import TREE, build_dir
 from godwit_tools.qmp import QmpError
@@ -30,6 +33,7 @@ HANDOFF_WINDOW_S = 0.5      # how long before its end was seen a handoff may hav
 ROUTE = ["west", "east", "west", "east", "west"]
 NAME = "demo"
 MEMORY = "512M"
+MACHINES = {"microvm": "microvm, x86-64 under KVM", "riscv-virt": "riscv-virt, a CPU in software"}
 WORK_BEFORE_S = 2
 WORK_BETWEEN_S = 1.5
 PARTS = ["stop", "ram", "save", "send", "load", "verify", "ready", "commit", "start"]
@@ -45,8 +49,20 @@ class DemoFailed(Exception):
     """One sentence for the user."""
 
 
-def prepare_everything(terminal):
-    """The programs and the guest's image, each made only when missing."""
+def choose_architecture(terminal, machine):
+    """The guest for the machine that was asked for, or for the best one that this host can run."""
+    kvm = host_kvm()
+    if machine is None:
+        machine = "microvm" if kvm.runs_kernels else "riscv-virt"
+        terminal.row("machine", f"{kvm.sentence}: taking {MACHINES[machine]}")
+    elif machine == "microvm" and not kvm.runs_kernels:
+        raise DemoFailed(f"microvm cannot be had: {kvm.sentence}; ./demo --machine riscv-virt runs anywhere")
+    else:
+        terminal.row("machine", MACHINES[machine])
+    return next(a for a in architectures.ALL.values() if a.machine == machine)
+
+
+def build(terminal):
     began = time.monotonic()
     directory = TREE / "build" / "check"
     directory.mkdir(parents=True, exist_ok=True)
@@ -57,9 +73,12 @@ def prepare_everything(terminal):
     except StepFailed as error:
         raise DemoFailed(f"the build failed: {error}; {commands.log} tells more") from None
     terminal.row("build", f"build/godwit and build/godwit-vmm, {time.monotonic() - began:.1f} s")
+
+
+def prepare_image(terminal, architecture):
     began = time.monotonic()
-    image = prepare(say=lambda sentence: terminal.row("guest", sentence))
-    terminal.row("guest", f"Debian's riscv64 kernel {image.version} from the cache, "
+    image = prepare(architecture, say=lambda sentence: terminal.row("guest", sentence))
+    terminal.row("guest", f"Debian's {image.architecture} kernel {image.version} from the cache, "
                           f"{time.monotonic() - began:.1f} s")
     return image
 
@@ -96,10 +115,10 @@ class Demo:
         began = time.monotonic()
         self.guest.machine = Machine(
             self.hosts[ROUTE[0]], NAME, "--kernel", self.image.kernel, "--initrd", self.image.initramfs,
-            "--append", "console=ttyS0 quiet godwit.run=demo", "--memory", MEMORY,
+            "--append", f"console=ttyS0 quiet godwit.run=demo {self.image.append}", "--memory", MEMORY,
             "--disk", self.disk, "--serial", self.console.serial)
         self._follow("booting", "godwit: user space", 120)
-        self.terminal.row("booted", f"{MEMORY}, one hart, virtio disk and rng: first user-space line after "
+        self.terminal.row("booted", f"{MEMORY}, one CPU, virtio disk and rng: first user-space line after "
                                     f"{time.monotonic() - began:.1f} s")
         for sign in (r"memory: \d+ visits", r"files: round \d+", r"disk: \d+ visits"):
             self._follow("starting", sign, 180)
@@ -233,7 +252,7 @@ def summary(demo, counts, checks):
     ok = len(flights) == len(ROUTE) - 1 and not counter_problems(counts) and not errors and \
         all(checks.values())
     return {
-        "ok": ok, "migrations": len(flights),
+        "ok": ok, "machine": architectures.ALL[demo.image.architecture].machine, "migrations": len(flights),
         "pause_ms": [round(f.pause_ms, 3) for f in flights],
         "gap_ms": [round(f.gap_ms, 1) for f in flights],
         "bytes": sum(f.bytes for f in flights),
@@ -246,7 +265,8 @@ def summary(demo, counts, checks):
 
 def run(options, terminal, directory):
     terminal.title("Preparing")
-    image = prepare_everything(terminal)
+    build(terminal)
+    image = prepare_image(terminal, choose_architecture(terminal, options.machine))
     terminal.title("A guest at work, moved between two machine processes")
     demo = Demo(terminal, directory, image)
     try:
@@ -281,6 +301,7 @@ def keep(terminal, demo, directory):
 def main():
     parser = argparse.ArgumentParser(prog="demo", description=__doc__)
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    parser.add_argument("--machine", choices=MACHINES, help="instead of the one that this host runs best")
     parser.add_argument("--keep", action="store_true", help="leave the guest running until Ctrl-C")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -37,6 +37,7 @@ class GuestImage:
     disk: Path       # a template: copy it, never write to it
     firmware: Path | None
     version: str     # of the kernel's package
+    append: str = ""  # what the kernel must be told where it runs
     host_modules: list = field(default_factory=list)   # files, in the order in which they load
 
     def __post_init__(self):

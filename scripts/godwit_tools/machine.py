@@ -203,7 +203,7 @@ class Guest:
         image = self.image
         self.machine = Machine(
             self.new_host(), self.name, "--kernel", image.kernel, "--initrd", image.initramfs,
-            "--append", f"console=ttyS0 quiet {self.append}", "--memory", self.memory, "--cpus", self.cpus,
+            "--append", f"console=ttyS0 quiet {image.append} {self.append}", "--memory", self.memory, "--cpus", self.cpus,
             *self._devices(), *self.options)
         return self
 

@@ -12,7 +12,7 @@ What QEMU (seen in 7.2) emulates wrongly is kept out of the way:
 """
 
 import collections
-import os
+import dataclasses
 import queue
 import shlex
 import shutil
@@ -50,8 +50,10 @@ def obstacle():
     return None
 
 
-def _images_of(image):
-    return '{"amd64": ' + image.as_json() + '}'
+def _images_there(image):
+    """What prepare() is told there."""
+    there = dataclasses.replace(image, append=GUEST_APPEND, host_modules=[])
+    return '{"amd64": ' + there.as_json() + '}'
 
 
 def _build_root(command, environment, programs, image, path):
@@ -67,8 +69,7 @@ def _build_root(command, environment, programs, image, path):
         root.add(file)
     for number, module in enumerate(image.host_modules):
         root.add(module, f"etc/nested/modules/{number:02}-{module.name}")
-    settings = {**environment, READY_IMAGES: _images_of(image), "GODWIT_BUILD": str(build_dir()),
-                "GODWIT_GUEST_APPEND": GUEST_APPEND,
+    settings = {**environment, READY_IMAGES: _images_there(image), "GODWIT_BUILD": str(build_dir()),
                 "PYTHONDONTWRITEBYTECODE": "1"}
     lines = [f"export {name}={shlex.quote(value)}" for name, value in settings.items()]
     root.add_text("etc/nested/command", "\n".join([*lines, f"cd {shlex.quote(str(TREE))}", shlex.join(command), ""]))

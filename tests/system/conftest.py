@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the system tests: real processes, a real kernel. tests/README.md tells how to run one."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -75,10 +74,9 @@ def boot(tmp_path, image):
 def boot_amd64(tmp_path, amd64_image):
     """As boot, the stock x86-64 kernel under KVM. For tests marked stock_kernel."""
     factory = GuestFactory(tmp_path, amd64_image)
-    place = os.environ.get("GODWIT_GUEST_APPEND", "")
 
-    def boot(append="", cpus=2, memory="256M", **options):
-        return factory.boot(append=f"{append} {place}", cpus=cpus, memory=memory, **options)
+    def boot(cpus=2, memory="256M", **options):
+        return factory.boot(cpus=cpus, memory=memory, **options)
     yield boot
     factory.close()
 
