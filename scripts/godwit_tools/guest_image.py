@@ -147,7 +147,8 @@ def prepare(architecture=RISCV64, say=lambda sentence: None, refresh=False):
         _forget_old_images(guests, architecture, home)
     packages = debian_guest.packages(debian)
     version = next(v for name, v in packages.items() if name.startswith("linux-image"))
-    return GuestImage(architecture.name, debian / architecture.kernel_file, home / "initramfs.cpio",
-                      home / "disk.ext4", architecture.firmware, version,
-                      [debian / "modules" / f"{name}.ko"
-                       for name in debian_guest.load_orders(debian)["host.order"]])
+    return GuestImage(
+        architecture=architecture.name, kernel=debian / architecture.kernel_file,
+        initramfs=home / "initramfs.cpio", disk=home / "disk.ext4", firmware=architecture.firmware, version=version,
+        host_modules=[debian / "modules" / f"{name}.ko"
+                      for name in debian_guest.load_orders(debian)["host.order"]])
