@@ -29,6 +29,8 @@ struct options {
     uint64_t seed;
     uint64_t tsc_khz; /* 0: find out */
     uint64_t ymm;
+    uint64_t stride; /* only every so many pages one is of the set */
+    uint64_t spin; /* never halt */
 };
 extern struct options options;
 
@@ -37,8 +39,8 @@ bool options_read(const char *line, const char **ret_word);
 
 /* The pages of the set, by number: from 16 MiB up to the end of that RAM, then from 4 GiB up. */
 struct page_place {
-    uint64_t low_pages;
-    uint64_t pages; /* that there is room for */
+    uint64_t low_pages; /* below 4 GiB */
+    uint64_t pages; /* that there is room for, strides not counted */
 };
 extern struct page_place place;
 
@@ -70,6 +72,10 @@ extern struct cpu cpus[MAX_CPUS];
 /* Starts CPUs 1 to n-1; they arrive in cpu_main(). False with the first that did not. */
 bool cpus_start(uint32_t count, uint32_t *ret_missing);
 _Noreturn void cpu_main(uint32_t number);
+/* On each CPU once, before its first sleep. */
+void timer_start(void);
+/* Halts for about that long. */
+void sleep_ticks(uint64_t ticks);
 
 /* Takes the time, and keeps the longest span since it was last taken by this CPU. */
 uint64_t tick(struct cpu *cpu);

@@ -2,7 +2,7 @@
 /*
  * From the PVH entry (32-bit, no paging, ebx = hvm_start_info) to long mode and on to ring 3, where the rest
  * runs: a KVM without hardware support interprets ring 0 one instruction at a time. So ring 0 is short, takes
- * plain instructions only, and finds its page tables ready-made in the file.
+ * plain instructions only, and finds its page tables ready-made in the file. Later it is entered only to halt.
  */
 #define CODE_32 0x08
 #define CODE_64 0x10
@@ -11,12 +11,19 @@
 #define USER_CODE (0x28 | 3)
 #define TASK 0x30
 #define STACK_BYTES 16384
+#define MAX_CPUS 64
 
 #define CR0_WORKING 0x80000033 /* PG, NE, ET, MP, PE */
 #define CR4_WORKING 0x620 /* OSXMMEXCPT, OSFXSR, PAE */
 #define CR4_OSXSAVE 0x40000
 #define MSR_EFER 0xc0000080
 #define EFER_LME 0x100
+#define FAULT_VECTOR 13
+#define WAKE_VECTOR 0x20
+#define HLT 0xf4
+#define RING_0_STACK_BYTES 1024
+#define TASK_BYTES 104
+#define APIC_EOI 0xfee000b0
 #define RFLAGS_IOPL_3 0x3002
 #define PORTS 0x800
 
@@ -72,29 +79,94 @@ in_long:
     jnz 1f
     movl start_info(%rip), %edi
     call prepare
-    movl $task, %eax
-    movw %ax, gdt + TASK + 2
-    shrl $16, %eax
-    movb %al, gdt + TASK + 4
-    movb $0x89, gdt + TASK + 5 /* available: loading makes it busy */
-    movl $TASK, %eax
-    ltr %ax
+    movl $wake, %eax
+    movl $gate_wake, %edi
+    call set_gate
+    movl $fault, %eax
+    movl $gate_fault, %edi
+    call set_gate
+    movl $task, %edx
+    jmp 2f
 1:
+    imull $TASK_BYTES, %ebx, %edx
+    addl $tasks, %edx
+2:
+    call set_task
     cmpl $0, wants_ymm(%rip)
-    je 2f
+    je 3f
     movl $(CR4_WORKING | CR4_OSXSAVE), %eax
     movq %rax, %cr4
     xorl %ecx, %ecx
     xorl %edx, %edx
     movl $7, %eax
     xsetbv
-2:
+3:
     movl %esp, %eax
     pushq $USER_DATA
     pushq %rax
     pushq $RFLAGS_IOPL_3
     pushq $USER_CODE
     pushq $in_ring_3
+    iretq
+
+/* The gate at edi leads to eax. */
+set_gate:
+    movw %ax, (%rdi)
+    shrl $16, %eax
+    movw %ax, 6(%rdi)
+    ret
+
+/* The task segment at edx for CPU ebx: the stack that faults begin with is the low end of its own. */
+set_task:
+    imull $STACK_BYTES, %ebx, %eax
+    addl $(stacks + RING_0_STACK_BYTES), %eax
+    movl %eax, 4(%rdx)
+    movl %ebx, %edi
+    shll $4, %edi
+    addl $(gdt + TASK), %edi
+    movl $(TASK_BYTES - 1), %eax
+    testl %ebx, %ebx
+    jnz 1f
+    movl $(task_end - task - 1), %eax
+1:
+    movw %ax, (%rdi)
+    movl %edx, %eax
+    movw %ax, 2(%rdi)
+    shrl $16, %eax
+    movb %al, 4(%rdi)
+    movb $0x89, 5(%rdi) /* available: loading makes it busy */
+    movl %ebx, %eax
+    shll $4, %eax
+    addl $TASK, %eax
+    ltr %ax
+    ret
+
+/* void cpu_halt(void); until an interrupt. Ring 3 may not: the fault is how it asks ring 0 to. */
+    .globl cpu_halt
+cpu_halt:
+    hlt
+    ret
+
+fault:
+    pushq %rax
+    movq 16(%rsp), %rax
+    cmpb $HLT, (%rax)
+    popq %rax
+    jne 1f
+    addq $8, %rsp
+    sti
+    hlt
+    cli
+    addq $1, (%rsp)
+    iretq
+1:
+    ud2
+
+wake:
+    pushq %rax
+    movl $APIC_EOI, %eax
+    movl $0, (%rax)
+    popq %rax
     iretq
 
 in_ring_3:
@@ -182,7 +254,7 @@ gdt:
     .quad 0x00cf93000000ffff
     .quad 0x00cff3000000ffff
     .quad 0x00affb000000ffff
-    .quad task_end - task - 1, 0 /* the rest where it is loaded */
+    .fill MAX_CPUS * 2, 8, 0 /* a task segment for each CPU: set_task */
 gdt_end:
 gdt_pointer:
     .word gdt_end - gdt - 1
@@ -199,9 +271,24 @@ task_ports:
     .fill PORTS / 8, 1, 0
     .byte 0xff
 task_end:
-/* No gates: whatever goes wrong ends in a triple fault. */
-idt_pointer:
-    .word 0
+/* Two gates: whatever else goes wrong ends in a triple fault. */
+idt:
+    .fill FAULT_VECTOR * 2, 8, 0
+gate_fault:
+    .word 0, CODE_64, 0x8e00, 0 /* the rest where it is loaded */
     .quad 0
+    .fill (WAKE_VECTOR - FAULT_VECTOR - 1) * 2, 8, 0
+gate_wake:
+    .word 0, CODE_64, 0x8e00, 0
+    .quad 0
+idt_end:
+idt_pointer:
+    .word idt_end - idt - 1
+    .quad idt
+
+    .bss
+    .balign 16
+tasks:
+    .fill MAX_CPUS * TASK_BYTES, 1, 0
 
     .section .note.GNU-stack, "", @progbits

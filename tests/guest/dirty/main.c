@@ -21,6 +21,8 @@ struct map_entry {
 #define LINE_BYTES 512
 #define CATCH_UP_MS 10
 #define KEYS_MS 5
+#define SLEEPS_PER_MS 2
+#define SHORTEST_PER_MS 20 /* spans below are not worth a sleep */
 
 /* The ACPI generic event device of microvm: sleep control and reset registers. */
 #define SLEEP_CONTROL ((volatile uint8_t *)0xfea00200)
@@ -195,8 +197,6 @@ static void fill(struct cpu *cpu, uint64_t first, uint64_t end)
 
 static void visit(struct cpu *cpu, uint64_t number)
 {
-    if (cpu->first == cpu->end)
-        return;
     write_once(cpu, cpu->next, number);
     if (++cpu->next == cpu->end)
         cpu->next = cpu->first;
@@ -219,19 +219,32 @@ static void vectors_check(uint64_t number)
             trouble_tell(number, "vector word", i, found[i], expected[i]);
 }
 
+/* Until `until` at most, and never so long that a pause would not be told from it. */
+static void rest(uint64_t now, uint64_t until)
+{
+    uint64_t longest = ticks_per_ms / SLEEPS_PER_MS;
+    uint64_t ticks = until <= now ? 0 : until - now < longest ? until - now : longest;
+    if (options.spin || ticks < ticks_per_ms / SHORTEST_PER_MS)
+        __asm__ volatile("pause");
+    else
+        sleep_ticks(ticks);
+}
+
 /* One turn of any CPU: a page if one is due, and the registers from time to time. Takes the time. */
-static uint64_t turn(struct cpu *cpu, uint64_t number, uint64_t ticks_per_page)
+static uint64_t turn(struct cpu *cpu, uint64_t number, uint64_t ticks_per_page, uint64_t wake_at)
 {
     uint64_t now = tick(cpu);
-    if (options.rate == RATE_MAX) {
+    if (cpu->first == cpu->end || options.rate == 0) {
+        rest(now, wake_at);
+    } else if (options.rate == RATE_MAX) {
         visit(cpu, number);
-    } else if (options.rate > 0 && now >= cpu->due_tick) {
+    } else if (now >= cpu->due_tick) {
         visit(cpu, number);
         cpu->due_tick += ticks_per_page;
         if (cpu->due_tick + CATCH_UP_MS * ticks_per_ms < now)
             cpu->due_tick = now - CATCH_UP_MS * ticks_per_ms;
     } else {
-        __asm__ volatile("pause");
+        rest(now, cpu->due_tick < wake_at ? cpu->due_tick : wake_at);
     }
     if (now >= cpu->vector_tick) {
         vectors_check(number);
@@ -288,17 +301,21 @@ static _Noreturn void run(struct cpu *cpu, uint64_t number)
     uint64_t beat_at = now, report_at = now + options.report_ms * ticks_per_ms;
     if (options.rate > 0 && options.rate != RATE_MAX)
         ticks_per_page = ticks_per_ms * 1000 * PAGE_BYTES / options.rate * options.cpus;
+    bool beats_here = number == 0 && options.heartbeat_ms > 0;
+    timer_start();
     cpu->gap_ticks = 0;
     cpu->due_tick = cpu->vector_tick = now;
     for (;;) {
-        now = turn(cpu, number, ticks_per_page);
+        now = turn(cpu, number, ticks_per_page, beats_here ? beat_at : UINT64_MAX);
         if (number != 0)
             continue;
         if (trouble.seen)
             stop();
-        if (options.heartbeat_ms > 0 && now >= beat_at) {
+        if (beats_here && now >= beat_at) {
             say("h %u\n", beats++);
-            beat_at = now + options.heartbeat_ms * ticks_per_ms;
+            beat_at += options.heartbeat_ms * ticks_per_ms;
+            if (beat_at < now)
+                beat_at = now;
         }
         if (options.report_ms > 0 && now >= report_at) {
             report(now);
@@ -317,7 +334,7 @@ static void refuse_what_does_not_fit(void)
     if (unknown_word != NULL) {
         say("dirty: not understood: %s\n", unknown_word);
         trouble_tell(0, "option", (uint64_t)(unknown_word - line), 0, 0);
-    } else if (pages > place.pages || pages > MAX_PAGES) {
+    } else if (options.stride < 1 || pages > place.pages / options.stride || pages > MAX_PAGES) {
         trouble_tell(0, "set has too many pages", pages, pages, place.pages);
     } else if (options.cpus < 1 || options.cpus > MAX_CPUS) {
         trouble_tell(0, "cpus", options.cpus, options.cpus, MAX_CPUS);

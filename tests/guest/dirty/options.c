@@ -18,6 +18,8 @@ static const struct {
     {"seed", offsetof(struct options, seed), NUMBER},
     {"tsc_khz", offsetof(struct options, tsc_khz), NUMBER},
     {"ymm", offsetof(struct options, ymm), NUMBER},
+    {"stride", offsetof(struct options, stride), NUMBER},
+    {"spin", offsetof(struct options, spin), NUMBER},
 };
 
 static const char *const patterns[] = {"random", "zero", "text", "delta"};
@@ -86,7 +88,8 @@ static size_t read_word(const char *text)
 bool options_read(const char *line, const char **ret_word)
 {
     const uint64_t unset = UINT64_MAX;
-    options = (struct options){.memory = unset, .rate = RATE_MAX, .cpus = 1, .report_ms = 1000, .seed = 1};
+    options = (struct options){
+        .memory = unset, .rate = RATE_MAX, .cpus = 1, .report_ms = 1000, .seed = 1, .stride = 1};
     while (*line != 0) {
         if (*line == ' ') {
             line++;

@@ -13,8 +13,9 @@ uint32_t *const page_counts = (uint32_t *)(UINT64_C(3) << 20);
 
 static uint64_t *page_words(uint64_t page)
 {
-    return (uint64_t *)(page < place.low_pages ? LOW_BASE + page * PAGE_BYTES
-                                               : HIGH_BASE + (page - place.low_pages) * PAGE_BYTES);
+    uint64_t at = page * options.stride;
+    return (uint64_t *)(at < place.low_pages ? LOW_BASE + at * PAGE_BYTES
+                                             : HIGH_BASE + (at - place.low_pages) * PAGE_BYTES);
 }
 
 static uint64_t base_of(uint64_t page, uint64_t count)
