@@ -40,6 +40,7 @@ def move(guest, status="running"):
     assert info["status"] == "completed", info.get("error-desc")
     receiver.wait_status(status)
     guest.arrived(receiver)
+    assert guest.bad_lines() == []
     return info
 
 
