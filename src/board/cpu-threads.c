@@ -41,6 +41,9 @@ static void *cpu_thread(void *opaque)
 {
     const struct board_cpu *cpu = opaque;
     struct board *board = cpu->board;
+    char name[16]; /* what the kernel has room for */
+    snprintf(name, sizeof name, "cpu %u", cpu->index);
+    (void)pthread_setname_np(pthread_self(), name);
     if (board->kind->cpu_begin)
         board->kind->cpu_begin(board, cpu->index);
     while (wait_parked(board))
