@@ -25,11 +25,12 @@ extern "C" {
 #define GW_MEMORY_MAX_REGIONS 16
 
 struct gw_memory_region {
-    char name[32];       /* stable over migration: "ram", "ram-high" */
-    uint64_t guest_base; /* guest physical address, page-aligned */
-    uint64_t bytes;      /* page multiple */
-    uint8_t *host;       /* mapping of `bytes` bytes, owned by the gw_memory */
-    int fd;              /* memfd behind the mapping, or -1 */
+    char name[32];            /* stable over migration: "ram", "ram-high" */
+    uint64_t guest_base;      /* guest physical address, page-aligned */
+    uint64_t bytes;           /* page multiple */
+    uint8_t *host;            /* mapping of `bytes` bytes, owned by the gw_memory */
+    int fd;                   /* memfd or file behind the mapping, or -1 (anonymous) */
+    uint64_t host_page_bytes; /* what the host gives and takes at once: 4 KiB or a huge page */
     /*
      * One byte per page, non-zero: written since the tracker last looked. Writers store to guest
      * memory first and mark afterwards, always and with gw_memory_region_mark(), so that a
@@ -57,6 +58,31 @@ void gw_memory_free(struct gw_memory *memory); /* unmaps everything; NULL is fin
  * -EINVAL, -EEXIST (overlap or name), -ENOSPC (too many), -ENOMEM. */
 int gw_memory_add_region(struct gw_memory *memory, const char *name, uint64_t guest_base,
                          uint64_t bytes, struct gw_error *error);
+
+/* Where the bytes of a region come from. All zero: a memfd. */
+enum gw_memory_kind {
+    GW_MEMORY_MEMFD,
+    GW_MEMORY_ANONYMOUS, /* private to this process */
+    GW_MEMORY_HUGETLB,   /* reserved huge pages */
+    GW_MEMORY_FILE,      /* a file of the region's name in the folder `path` */
+};
+struct gw_memory_backing {
+    enum gw_memory_kind kind;
+    const char *path;         /* FILE */
+    uint64_t huge_page_bytes; /* HUGETLB: 2 MiB or 1 GiB; 0: 2 MiB */
+    bool no_huge_pages;       /* not even where the host could use them by itself (THP) */
+    unsigned
+        populate_threads; /* the host gives all pages at once, by so many threads; 0: on touch */
+};
+
+/*
+ * The same, from memory of the given kind; it keeps nothing of `backing`. A file is made if it is
+ * absent, must have the region's size if it is there, and is locked as long as the region exists.
+ * Besides: -EBUSY somebody has the file; -ENOMEM names what the host lacks.
+ */
+int gw_memory_add_backed_region(struct gw_memory *memory, const char *name, uint64_t guest_base,
+                                uint64_t bytes, const struct gw_memory_backing *backing,
+                                struct gw_error *error);
 
 unsigned gw_memory_region_count(const struct gw_memory *memory);
 struct gw_memory_region *gw_memory_region(const struct gw_memory *memory, unsigned index);

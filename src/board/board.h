@@ -51,6 +51,7 @@ struct board_config {
     char *cpu_name;              /* microvm: the model's name; NULL: "host" */
     struct cpu_model *cpu_model; /* of a machine that arrives; NULL: by its name, on this host */
     enum board_tracking tracking;
+    struct gw_memory_backing backing;          /* of RAM; this host's own affair. `path` is owned */
     char *kernel, *firmware, *initrd, *append; /* files; NULL where not given */
     struct board_disk disks[BOARD_MAX_DISKS];
     unsigned disk_count;

@@ -21,6 +21,7 @@ void board_config_fini(struct board_config *config)
 {
     free(config->machine);
     free(config->cpu_name);
+    free((char *)config->backing.path);
     free(config->cpu_model);
     free(config->kernel);
     free(config->firmware);
@@ -53,6 +54,7 @@ int board_config_copy(const struct board_config *from, const struct machine_kind
     struct board_config to = *from;
     bool ok = copy_string(&to.machine, kind->name);
     ok = copy_string(&to.cpu_name, from->cpu_name) && ok;
+    ok = copy_string((char **)&to.backing.path, from->backing.path) && ok;
     ok = copy_model(&to.cpu_model, from->cpu_model) && ok;
     ok = copy_string(&to.kernel, from->kernel) && ok;
     ok = copy_string(&to.firmware, from->firmware) && ok;

@@ -56,7 +56,8 @@ static int prepare(struct board *board, struct gw_error *error)
 
 static int add_ram(struct board *board, struct gw_error *error)
 {
-    return gw_memory_add_region(board->memory, "ram", RAM_BASE, board->config.memory_bytes, error);
+    return gw_memory_add_backed_region(board->memory, "ram", RAM_BASE, board->config.memory_bytes,
+                                       &board->config.backing, error);
 }
 
 static void watch_harts(void *opaque, bool on)

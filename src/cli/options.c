@@ -17,6 +17,9 @@ bool machine_option(int option, struct machine_options *options, struct launch *
     case OPTION_SERIAL:
         options->serial = optarg;
         return true;
+    case OPTION_BACKING:
+        launch_add(launch, "--memory-backing", optarg);
+        return true;
     case OPTION_TRACKING:
         launch_add(launch, "--dirty-tracking", optarg);
         return true;

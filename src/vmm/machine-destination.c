@@ -121,6 +121,18 @@ static int read_description(struct operation *operation, struct board_config *re
     return r;
 }
 
+/* What each side chooses for itself. */
+static int adopt_own_affairs(const struct board_config *own, struct board_config *config,
+                             struct gw_error *error)
+{
+    config->tracking = own->tracking;
+    config->backing = own->backing;
+    config->backing.path = own->backing.path ? strdup(own->backing.path) : NULL;
+    if (own->backing.path && !config->backing.path)
+        return machine_fail(error, GW_CODE_NO_RESOURCE, -ENOMEM, "out of memory");
+    return 0;
+}
+
 static int prepare_on_loop(void *argument)
 {
     struct operation *operation = argument;
@@ -134,7 +146,11 @@ static int prepare_on_loop(void *argument)
     r = read_description(operation, &config);
     if (r < 0)
         return r;
-    config.tracking = machine->options->config.tracking; /* this host's own affair */
+    r = adopt_own_affairs(&machine->options->config, &config, operation->error);
+    if (r < 0) {
+        board_config_fini(&config);
+        return r;
+    }
     board_config_fini(&machine->received);
     machine->received = config;
     r = machine_build_board(machine, &machine->received, true, operation->error);

@@ -29,6 +29,8 @@ static const char help[] =
     "  --initrd FILE        initial RAM disk\n"
     "  --append TEXT        kernel command line\n"
     "  --memory SIZE        512M by default\n"
+    "  --memory-backing memfd|anonymous|hugetlb[:2M|:1G]|file:DIR[,thp=off][,populate[=THREADS]]\n"
+    "                       where RAM comes from; memfd by default\n"
     "  --cpus N             1 by default\n"
     "  --machine NAME       riscv-virt or microvm; by default what the kernel is for\n"
     "  --cpu MODEL          of a microvm: host (the default), x86-64-v2 to -v4, or FILE.json\n"
@@ -59,6 +61,7 @@ enum option_key {
     OPTION_MEMORY,
     OPTION_CPUS,
     OPTION_MACHINE,
+    OPTION_MEMORY_BACKING,
     OPTION_CPU,
     OPTION_DIRTY_TRACKING,
     OPTION_DISK,
@@ -81,6 +84,7 @@ static const struct option long_options[] = {
     {"append", required_argument, NULL, OPTION_APPEND},
     {"memory", required_argument, NULL, OPTION_MEMORY},
     {"cpus", required_argument, NULL, OPTION_CPUS},
+    {"memory-backing", required_argument, NULL, OPTION_MEMORY_BACKING},
     {"machine", required_argument, NULL, OPTION_MACHINE},
     {"cpu", required_argument, NULL, OPTION_CPU},
     {"dirty-tracking", required_argument, NULL, OPTION_DIRTY_TRACKING},
@@ -190,6 +194,60 @@ static int set_memory(struct board_config *config, const char *text, struct gw_e
     return 0;
 }
 
+static int set_memory_kind(struct gw_memory_backing *backing, const char *text,
+                           struct gw_error *error)
+{
+    if (strcmp(text, "memfd") == 0)
+        backing->kind = GW_MEMORY_MEMFD;
+    else if (strcmp(text, "anonymous") == 0)
+        backing->kind = GW_MEMORY_ANONYMOUS;
+    else if (strcmp(text, "hugetlb") == 0 || strcmp(text, "hugetlb:2M") == 0 ||
+             strcmp(text, "hugetlb:1G") == 0) {
+        backing->kind = GW_MEMORY_HUGETLB;
+        backing->huge_page_bytes = UINT64_C(1) << (strchr(text, 'G') ? 30 : 21);
+    } else if (strncmp(text, "file:", 5) == 0 && text[5]) {
+        backing->kind = GW_MEMORY_FILE;
+        return set_text((char **)&backing->path, text + 5);
+    } else {
+        return invalid("--memory-backing: '%s' is not memfd, anonymous, hugetlb[:2M|:1G] or "
+                       "file:DIR",
+                       text);
+    }
+    return 0;
+}
+
+static int set_memory_property(struct gw_memory_backing *backing, const char *property,
+                               struct gw_error *error)
+{
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    uint64_t threads = online > 0 ? (uint64_t)online : 1;
+    if (strcmp(property, "thp=off") == 0 || strcmp(property, "thp=on") == 0) {
+        backing->no_huge_pages = strcmp(property, "thp=off") == 0;
+        return 0;
+    }
+    if (strcmp(property, "populate") != 0 &&
+        (strncmp(property, "populate=", 9) != 0 || parse_number(property + 9, 64, &threads) < 0 ||
+         threads == 0))
+        return invalid(
+            "--memory-backing: '%s' is not thp=on, thp=off, populate or populate=THREADS "
+            "(1 to 64)",
+            property);
+    backing->populate_threads = (unsigned)threads;
+    return 0;
+}
+
+static int set_memory_backing(struct board_config *config, const char *text, struct gw_error *error)
+{
+    _cleanup_free_ char *kind = next_part(&text);
+    int r = kind ? set_memory_kind(&config->backing, kind, error) : -ENOMEM;
+    while (r == 0 && text) {
+        _cleanup_free_ char *property = next_part(&text);
+
+        r = property ? set_memory_property(&config->backing, property, error) : -ENOMEM;
+    }
+    return r;
+}
+
 static int set_clock(struct board_config *config, const char *text, struct gw_error *error)
 {
     if (strcmp(text, "host") == 0)
@@ -246,6 +304,8 @@ static int set_option(struct vmm_options *options, int option, const char *value
         r = set_number("--cpus", value, BOARD_MAX_CPUS, &number, error);
         config->cpus = (unsigned)number;
         return r < 0 || number > 0 ? r : invalid("--cpus must be at least 1");
+    case OPTION_MEMORY_BACKING:
+        return set_memory_backing(config, value, error);
     case OPTION_MACHINE:
         return set_text(&config->machine, value);
     case OPTION_CPU:

@@ -97,6 +97,11 @@ static void mistakes_are_named(void **state)
     assert_wrong("--name a --kernel k --cpus two", "--cpus 'two' is not a number up to 64");
     assert_wrong("--name a --kernel k --disk ,readonly", "--disk needs a file's name first");
     assert_wrong("--name a --kernel k --clock sun", "--clock 'sun' is not host or instructions");
+    assert_wrong("--name a --kernel k --memory-backing disk",
+                 "--memory-backing: 'disk' is not memfd, anonymous, hugetlb[:2M|:1G] or file:DIR");
+    assert_wrong("--name a --kernel k --memory-backing memfd,populate=0",
+                 "--memory-backing: 'populate=0' is not thp=on, thp=off, populate or "
+                 "populate=THREADS (1 to 64)");
     assert_wrong("--name a --kernel k --dirty-tracking log",
                  "--dirty-tracking 'log' is not auto, bitmap or ring");
     assert_wrong("--name a --incoming unix:/s --cpu host",
