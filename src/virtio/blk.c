@@ -146,26 +146,6 @@ static bool is_on_disk(const struct virtio_blk *blk, uint64_t sector, uint64_t s
     return sector <= blk->capacity_sectors && sectors <= blk->capacity_sectors - sector;
 }
 
-/* `bytes` from `offset` on of some segments, as a vector. */
-static unsigned gather(const struct virtio_segment *segments, unsigned count, uint64_t offset,
-                       uint64_t bytes, struct iovec *iov)
-{
-    unsigned used = 0;
-    for (unsigned i = 0; i < count && bytes > 0; i++) {
-        if (offset >= segments[i].bytes) {
-            offset -= segments[i].bytes;
-            continue;
-        }
-        uint64_t piece = segments[i].bytes - offset;
-        if (piece > bytes)
-            piece = bytes;
-        iov[used++] = (struct iovec){segments[i].host + offset, piece};
-        bytes -= piece;
-        offset = 0;
-    }
-    return used;
-}
-
 static enum status start_transfer(struct virtio_blk *blk, struct virtio_blk_request *request,
                                   const struct virtio_segment *segments, unsigned count,
                                   uint64_t offset, uint64_t bytes)
@@ -176,7 +156,7 @@ static enum status start_transfer(struct virtio_blk *blk, struct virtio_blk_requ
     if (bytes == 0)
         return S_OK;
     request->block.iov = request->iov;
-    request->block.iov_count = gather(segments, count, offset, bytes, request->iov);
+    request->block.iov_count = virtio_segments_gather(segments, count, offset, bytes, request->iov);
     request->block.offset_bytes = request->sector * BLOCK_SECTOR_BYTES;
     request->block.bytes = bytes;
     return start_block(blk, request);

@@ -57,7 +57,7 @@ enum {
     REG_QUEUE_DEVICE_HIGH = 0x0a4,
     REG_SHM_LENGTH_LOW = 0x0b0,
     REG_SHM_BASE_HIGH = 0x0bc,
-    REG_CONFIG_GENERATION = 0x0fc, /* always 0: no configuration changes but by the driver */
+    REG_CONFIG_GENERATION = 0x0fc,
 };
 
 static bool is_deterministic(const struct virtio_mmio *mmio)
@@ -81,11 +81,16 @@ static void raise_interrupt(struct virtio_mmio *mmio, uint32_t bits)
     update_interrupt(mmio);
 }
 
+void virtio_mmio_config_changed(struct virtio_mmio *mmio)
+{
+    if (mmio->status & VIRTIO_DRIVER_OK)
+        raise_interrupt(mmio, INTERRUPT_CONFIG);
+}
+
 void virtio_mmio_break(struct virtio_mmio *mmio)
 {
     mmio->status |= VIRTIO_NEEDS_RESET;
-    if (mmio->status & VIRTIO_DRIVER_OK)
-        raise_interrupt(mmio, INTERRUPT_CONFIG);
+    virtio_mmio_config_changed(mmio);
 }
 
 void virtio_mmio_push(struct virtio_mmio *mmio, struct virtio_queue *queue, uint16_t head,
@@ -98,6 +103,12 @@ void virtio_mmio_push(struct virtio_mmio *mmio, struct virtio_queue *queue, uint
 void virtio_mmio_signal(struct virtio_mmio *mmio, struct virtio_queue *queue)
 {
     if (virtio_mmio_live(mmio) && virtio_queue_should_signal(queue))
+        raise_interrupt(mmio, INTERRUPT_USED);
+}
+
+void virtio_mmio_interrupt(struct virtio_mmio *mmio)
+{
+    if (virtio_mmio_live(mmio))
         raise_interrupt(mmio, INTERRUPT_USED);
 }
 
@@ -151,11 +162,18 @@ static bool run_queue(struct virtio_mmio *mmio, unsigned index)
     return more;
 }
 
+static bool runs_itself(const struct virtio_mmio *mmio, unsigned index)
+{
+    return mmio->ops->runs_itself && mmio->ops->runs_itself(mmio, index);
+}
+
 void virtio_mmio_run(struct virtio_mmio *mmio)
 {
     bool more = false;
+    if (mmio->ops->prepare)
+        mmio->ops->prepare(mmio);
     for (unsigned i = 0; i < mmio->queue_count; i++)
-        if (virtio_mmio_live(mmio) && !mmio->stopped)
+        if (virtio_mmio_live(mmio) && !mmio->stopped && !runs_itself(mmio, i))
             more |= run_queue(mmio, i);
     if (mmio->ops->handled)
         mmio->ops->handled(mmio);
@@ -331,6 +349,8 @@ static uint32_t read_register(const struct virtio_mmio *mmio, uint64_t offset)
         return mmio->interrupt_status;
     case REG_STATUS:
         return mmio->status;
+    case REG_CONFIG_GENERATION:
+        return mmio->config_generation ? *mmio->config_generation : 0;
     }
     return 0;
 }
@@ -448,6 +468,7 @@ void virtio_mmio_init(struct virtio_mmio *mmio, const struct virtio_host *host,
             config->features | VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX | VIRTIO_F_INDIRECT_DESC,
         .config = config->space,
         .config_bytes = config->space_bytes,
+        .config_generation = config->generation,
         .queues = config->queues,
         .queue_count = config->queue_count,
     };
@@ -461,6 +482,9 @@ void virtio_mmio_fini(struct virtio_mmio *mmio)
 
 int virtio_mmio_loaded(struct virtio_mmio *mmio, struct gw_error *error)
 {
+    uint64_t missing = mmio->driver_features & ~mmio->offered;
+    if (mmio->status & VIRTIO_FEATURES_OK && missing && mmio->ops->refuse_features)
+        return mmio->ops->refuse_features(mmio, missing, error);
     if (mmio->status & VIRTIO_FEATURES_OK && !features_acceptable(mmio))
         return gw_error_set(error, GW_LAYER_VIRTIO, GW_CODE_UNSUPPORTED, -EOPNOTSUPP,
                             "virtio device %u: the driver uses features 0x%llx, but this device "

@@ -24,6 +24,17 @@ struct virtio_device_ops {
     void (*reset)(struct virtio_mmio *device);
     /* Ends everything in flight and publishes it. May be NULL. */
     void (*drain)(struct virtio_mmio *device);
+    /* Status, features or queues may have changed, the driver has notified, or the machine goes on:
+     * before queues are run, also when none may be. May be NULL. */
+    void (*prepare)(struct virtio_mmio *device);
+    /* Whether the device runs this queue itself, on a thread of its own. The transport then never
+     * touches it but for its registers, while it is not ready, and in resets, after reset() was
+     * called. NULL: it has no such queue. */
+    bool (*runs_itself)(const struct virtio_mmio *device, unsigned index);
+    /* Refuses to load a driver that uses `missing`, which is not offered: a sentence in the terms
+     * of the device, and -EOPNOTSUPP. NULL: a general one. */
+    int (*refuse_features)(const struct virtio_mmio *device, uint64_t missing,
+                           struct gw_error *error);
     /* The driver writes a byte of the configuration; NULL: it is read-only. */
     void (*write_config)(struct virtio_mmio *device, uint64_t offset, uint8_t value);
 };
@@ -59,6 +70,7 @@ struct virtio_mmio {
     GW_HOST uint64_t offered;
     GW_HOST const uint8_t *config; /* device configuration, little-endian */
     GW_HOST unsigned config_bytes;
+    GW_HOST const uint32_t *config_generation; /* NULL: only the driver changes the configuration */
     GW_HOST struct virtio_queue *queues;
     GW_HOST unsigned queue_count;
     /* under the I/O lock */
@@ -89,6 +101,8 @@ struct virtio_mmio_config {
     uint64_t features;
     const void *space; /* device configuration; outlives the device */
     unsigned space_bytes;
+    /* Counts the changes to `space` that are not the driver's doing (§4.2.2.1); NULL: none. */
+    const uint32_t *generation;
     struct virtio_queue *queues;
     unsigned queue_count;
 };
@@ -103,6 +117,10 @@ bool virtio_mmio_live(const struct virtio_mmio *mmio);
 void virtio_mmio_push(struct virtio_mmio *mmio, struct virtio_queue *queue, uint16_t head,
                       uint32_t written);
 void virtio_mmio_signal(struct virtio_mmio *mmio, struct virtio_queue *queue);
+/* Interrupts for used chains, by a device that has asked virtio_queue_should_signal() itself. */
+void virtio_mmio_interrupt(struct virtio_mmio *mmio);
+/* Interrupts because the configuration has changed. */
+void virtio_mmio_config_changed(struct virtio_mmio *mmio);
 /* The driver broke the rules: DEVICE_NEEDS_RESET and a configuration change interrupt (§2.1.2). */
 void virtio_mmio_break(struct virtio_mmio *mmio);
 /* Takes what is available. For devices that have room again. */

@@ -205,17 +205,43 @@ int virtio_queue_pop(struct virtio_queue *queue, struct virtio_chain *chain)
     return 1;
 }
 
+void virtio_queue_unpop(struct virtio_queue *queue, unsigned count)
+{
+    queue->next_available = (uint16_t)(queue->next_available - count);
+}
+
+int virtio_queue_waiting(struct virtio_queue *queue)
+{
+    int r = reach_rings(queue);
+    if (r < 0)
+        return r;
+    uint16_t waiting = (uint16_t)(available_index(queue) - queue->next_available);
+    return waiting > queue->size ? -EINVAL : waiting;
+}
+
+void virtio_queue_fill(struct virtio_queue *queue, unsigned ahead, uint16_t head, uint32_t written)
+{
+    uint16_t index = (uint16_t)(queue->next_used + ahead);
+    uint32_t offset = RING_HEAD_BYTES + USED_BYTES * (index % queue->size);
+    put_le32(queue->used + offset, head);
+    put_le32(queue->used + offset + 4, written);
+    gw_memory_mark(queue->memory, queue->device_address + offset, USED_BYTES);
+}
+
+void virtio_queue_publish(struct virtio_queue *queue, unsigned count)
+{
+    queue->next_used = (uint16_t)(queue->next_used + count);
+    store_le16_release(queue->used + 2, queue->next_used);
+    gw_memory_mark(queue->memory, queue->device_address, RING_HEAD_BYTES);
+}
+
 int virtio_queue_push(struct virtio_queue *queue, uint16_t head, uint32_t written)
 {
     int r = reach_rings(queue);
     if (r < 0)
         return r;
-    uint32_t offset = RING_HEAD_BYTES + USED_BYTES * (queue->next_used % queue->size);
-    put_le32(queue->used + offset, head);
-    put_le32(queue->used + offset + 4, written);
-    store_le16_release(queue->used + 2, ++queue->next_used);
-    gw_memory_mark(queue->memory, queue->device_address + offset, USED_BYTES);
-    gw_memory_mark(queue->memory, queue->device_address, RING_HEAD_BYTES);
+    virtio_queue_fill(queue, 0, head, written);
+    virtio_queue_publish(queue, 1);
     return 0;
 }
 
@@ -317,6 +343,25 @@ bool virtio_chain_write(const struct virtio_chain *chain, struct gw_memory *memo
     return fits(offset, bytes, chain->writable_bytes) &&
            copy_part(chain->segments + chain->readable, chain->writable, offset, bytes, copy_in,
                      &writer);
+}
+
+unsigned virtio_segments_gather(const struct virtio_segment *segments, unsigned count,
+                                uint64_t offset, uint64_t bytes, struct iovec *iov)
+{
+    unsigned used = 0;
+    for (unsigned i = 0; i < count && bytes > 0; i++) {
+        if (offset >= segments[i].bytes) {
+            offset -= segments[i].bytes;
+            continue;
+        }
+        uint64_t piece = segments[i].bytes - offset;
+        if (piece > bytes)
+            piece = bytes;
+        iov[used++] = (struct iovec){segments[i].host + offset, piece};
+        bytes -= piece;
+        offset = 0;
+    }
+    return used;
 }
 
 void virtio_chain_mark(const struct virtio_chain *chain, struct gw_memory *memory)

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The device's side of a split virtqueue (virtio 1.2 §2.7). Called with the I/O lock held. */
+/* The device's side of a split virtqueue (virtio 1.2 §2.7). Called with the lock that protects the
+ * queue: the I/O lock, or that of a device which has a thread of its own. */
 #ifndef VIRTIO_QUEUE_H
 #define VIRTIO_QUEUE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include <godwit/memory.h>
 #include <godwit/state.h>
@@ -64,9 +66,21 @@ void virtio_queue_reset(struct virtio_queue *queue); /* as after power-on, size 
  */
 int virtio_queue_pop(struct virtio_queue *queue, struct virtio_chain *chain);
 
+/* Gives back the `count` chains that were taken last: they are available again, in their order. */
+void virtio_queue_unpop(struct virtio_queue *queue, unsigned count);
+
+/* How many entries are available, without taking one; -EFAULT, -EINVAL as above. */
+int virtio_queue_waiting(struct virtio_queue *queue);
+
 /* Publishes a chain, `written` bytes of its writable part being filled and marked. -EFAULT, -EINVAL
  * as above when the rings were never reached, which a popped chain rules out. */
 int virtio_queue_push(struct virtio_queue *queue, uint16_t head, uint32_t written);
+
+/* The same in two steps, for chains that the driver must see all at once or not at all: each is
+ * put `ahead` places behind the last one published, then `count` of them are published. Only for
+ * chains that were popped. */
+void virtio_queue_fill(struct virtio_queue *queue, unsigned ahead, uint16_t head, uint32_t written);
+void virtio_queue_publish(struct virtio_queue *queue, unsigned count);
 
 /* Whether the driver wants an interrupt for what was pushed since the last call (§2.7.7). */
 bool virtio_queue_should_signal(struct virtio_queue *queue);
@@ -82,6 +96,9 @@ bool virtio_queue_rearm(struct virtio_queue *queue);
 bool virtio_chain_read(const struct virtio_chain *chain, uint64_t offset, void *to, size_t bytes);
 bool virtio_chain_write(const struct virtio_chain *chain, struct gw_memory *memory, uint64_t offset,
                         const void *from, size_t bytes);
+/* `bytes` from `offset` on of `count` segments, as a vector of at most `count` pieces: how many. */
+unsigned virtio_segments_gather(const struct virtio_segment *segments, unsigned count,
+                                uint64_t offset, uint64_t bytes, struct iovec *iov);
 /* Marks the pages of the whole writable part. */
 void virtio_chain_mark(const struct virtio_chain *chain, struct gw_memory *memory);
 

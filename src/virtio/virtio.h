@@ -21,7 +21,7 @@ enum {
 };
 
 /* Device ids, virtio 1.2 §5. */
-enum { VIRTIO_ID_BLOCK = 2, VIRTIO_ID_ENTROPY = 4, VIRTIO_ID_INPUT = 18 };
+enum { VIRTIO_ID_NET = 1, VIRTIO_ID_BLOCK = 2, VIRTIO_ID_ENTROPY = 4, VIRTIO_ID_INPUT = 18 };
 
 /* Feature bits that are no device's own, virtio 1.2 §6. */
 #define VIRTIO_F_INDIRECT_DESC (UINT64_C(1) << 28)

@@ -26,6 +26,7 @@
 #include "device/uart16550.h"
 #include "virtio/blk.h"
 #include "virtio/input.h"
+#include "virtio/net-internal.h"
 #include "virtio/rng.h"
 #include "vmm/scrollback.h"
 
@@ -216,6 +217,51 @@ static void settle_blk(void *object)
     settle_transport(&((struct virtio_blk *)object)->transport);
 }
 
+/* A network that is never opened. */
+struct net_bench {
+    struct virtio_net device;
+    struct clock clock;
+    struct gw_memory *memory;
+    struct net net;
+    pthread_mutex_t io_lock;
+};
+
+static void *make_net(void)
+{
+    struct net_bench *bench = calloc(1, sizeof *bench);
+    assert(bench);
+    clock_init(&bench->clock, GW_CLOCK_HOST);
+    bench->memory = gw_memory_new();
+    bench->net.offloads = NET_CHECKSUM | NET_TSO4 | NET_TSO6 | NET_ECN | NET_USO;
+    pthread_mutex_init(&bench->io_lock, NULL);
+    struct virtio_host host = {.memory = bench->memory, .clock = &bench->clock};
+    struct virtio_net_config config = {
+        .net = &bench->net, .name = "net", .pairs = VIRTIO_NET_MAX_PAIRS, .mtu = 1500};
+    int r = virtio_net_init(&bench->device, &host, &config, &bench->io_lock, NULL);
+    assert(r == 0);
+    (void)r;
+    return bench;
+}
+
+static void destroy_net(void *object)
+{
+    struct net_bench *bench = object;
+    virtio_net_fini(&bench->device);
+    gw_memory_free(bench->memory);
+    pthread_mutex_destroy(&bench->io_lock);
+    free(bench);
+}
+
+/* Offloads that were not negotiated are refused. */
+static void settle_net(void *object)
+{
+    struct virtio_net *net = object;
+    settle_transport(&net->transport);
+    if (!(net->transport.status & VIRTIO_FEATURES_OK))
+        net->offloads_chosen = false;
+    net->guest_offloads &= net->transport.driver_features & GUEST_OFFLOADS;
+}
+
 #ifdef GW_HAVE_KVM
 /* Without a vCPU behind it: loading does not reach KVM. */
 static void *make_vcpu(void)
@@ -265,6 +311,7 @@ const struct suite_device all_devices[] = {
     {&virtio_rng_state_type, make_rng, destroy_rng, settle_rng},
     {&virtio_blk_state_type, make_blk, destroy_blk, settle_blk},
     {&virtio_input_state_type, make_input, destroy_input, settle_input},
+    {&virtio_net_state_type, make_net, destroy_net, settle_net},
 #ifdef GW_HAVE_KVM
     {&vcpu_state_state_type, make_vcpu, destroy_vcpu, NULL},
     {&vm_state_state_type, make_vm, free, NULL},

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "virtio/net-internal.h"
+
+#define TYPE_AT 12u
+#define TAG_AT 14u
+#define TAGGED_HEADER_BYTES 18u
+#define TYPE_VLAN 0x8100u
+
+static unsigned get_be16(const uint8_t *from)
+{
+    return (unsigned)from[0] << 8 | from[1];
+}
+
+static bool is_in(const struct virtio_net_mac *table, unsigned count, const uint8_t *mac)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (memcmp(table[i].bytes, mac, NET_MAC_BYTES) == 0)
+            return true;
+    return false;
+}
+
+static bool wants_vlan(const struct virtio_net *net, const uint8_t *frame, size_t bytes)
+{
+    if (!(net->features & F_CTRL_VLAN) || get_be16(frame + TYPE_AT) != TYPE_VLAN)
+        return true;
+    if (bytes < TAGGED_HEADER_BYTES)
+        return false;
+    unsigned vlan = get_be16(frame + TAG_AT) % VIRTIO_NET_VLANS;
+    return net->filter.vlans[vlan / 8] & 1u << vlan % 8;
+}
+
+static bool wants_group(const struct virtio_net *net, const uint8_t *mac)
+{
+    static const uint8_t broadcast[NET_MAC_BYTES] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+    const struct virtio_net_filter *filter = &net->filter;
+    if (memcmp(mac, broadcast, NET_MAC_BYTES) == 0)
+        return !(filter->modes & VIRTIO_NET_NOBCAST);
+    if (filter->modes & VIRTIO_NET_NOMULTI)
+        return false;
+    return filter->modes & VIRTIO_NET_ALLMULTI || filter->multicast_overflow ||
+           is_in(filter->multicast, filter->multicast_count, mac);
+}
+
+static bool wants_unicast(const struct virtio_net *net, const uint8_t *mac)
+{
+    const struct virtio_net_filter *filter = &net->filter;
+    if (filter->modes & VIRTIO_NET_NOUNI)
+        return false;
+    return filter->modes & VIRTIO_NET_ALLUNI || filter->unicast_overflow ||
+           memcmp(net->mac.bytes, mac, NET_MAC_BYTES) == 0 ||
+           is_in(filter->unicast, filter->unicast_count, mac);
+}
+
+/* A driver that has no way to set the modes gets everything; so does one that has not yet. */
+bool net_wants(const struct virtio_net *net, const uint8_t *frame, size_t bytes)
+{
+    if (!(net->features & F_CTRL_RX) || net->filter.modes & VIRTIO_NET_PROMISC)
+        return true;
+    if (!wants_vlan(net, frame, bytes))
+        return false;
+    return frame[0] & 1 ? wants_group(net, frame) : wants_unicast(net, frame);
+}
