@@ -18,7 +18,7 @@ from godwit_tools.steps import Runner, Step, StepFailed
 
 BUILD = TREE / "build"
 FUZZ_SECONDS = 10
-ENGINE_TESTS = ("wire", "memory", "migrate")
+ENGINE_TESTS = ("wire", "memory", "migrate", "virtio")
 
 
 def variant_dir(name):
@@ -118,7 +118,7 @@ def tests_of_layers(build, layers):
 
 
 def engine_threads(run):
-    """TSan over the tests of the engine; it tells nothing about single-threaded layers."""
+    """TSan over the tests of layers with threads of their own; it tells nothing about the others."""
     build = variant_dir("tsan")
     configure(run, build, ["-Db_sanitize=thread", "-Db_lundef=false"], "clang")
     tests, files = tests_of_layers(build, ENGINE_TESTS)
