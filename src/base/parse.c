@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -101,4 +102,22 @@ int parse_size(const char *text, uint64_t *ret_bytes)
 int parse_duration(const char *text, uint64_t default_unit_ns, uint64_t *ret_ns)
 {
     return parse_with_units(text, duration_units, default_unit_ns, ret_ns);
+}
+
+char *parse_part(const char **at)
+{
+    char *part = malloc(strlen(*at) + 1);
+    size_t length = 0;
+    const char *from = *at;
+
+    if (!part)
+        return NULL;
+    for (; *from && (*from != ',' || from[1] == ','); from++) {
+        if (*from == ',')
+            from++;
+        part[length++] = *from;
+    }
+    part[length] = 0;
+    *at = *from ? from + 1 : NULL;
+    return part;
 }

@@ -113,25 +113,6 @@ static int set_text(char **field, const char *value)
     return 0;
 }
 
-/* The next part of a comma list, doubled commas undone; *at moves behind it, to NULL at the end. */
-static char *next_part(const char **at)
-{
-    char *part = malloc(strlen(*at) + 1);
-    size_t length = 0;
-    const char *from = *at;
-
-    if (!part)
-        return NULL;
-    for (; *from && (*from != ',' || from[1] == ','); from++) {
-        if (*from == ',')
-            from++;
-        part[length++] = *from;
-    }
-    part[length] = 0;
-    *at = *from ? from + 1 : NULL;
-    return part;
-}
-
 static int set_disk_property(struct board_disk *disk, const char *property, struct gw_error *error)
 {
     if (strcmp(property, "readonly") == 0) {
@@ -150,7 +131,7 @@ static int set_disk_property(struct board_disk *disk, const char *property, stru
 
 int options_parse_disk(const char *text, struct board_disk *ret_disk, struct gw_error *error)
 {
-    struct board_disk disk = {.path = next_part(&text)};
+    struct board_disk disk = {.path = parse_part(&text)};
     int r = 0;
 
     if (!disk.path)
@@ -158,7 +139,7 @@ int options_parse_disk(const char *text, struct board_disk *ret_disk, struct gw_
     if (!disk.path[0])
         r = invalid("--disk needs a file's name first");
     while (r == 0 && text) {
-        _cleanup_free_ char *property = next_part(&text);
+        _cleanup_free_ char *property = parse_part(&text);
 
         r = property ? set_disk_property(&disk, property, error) : -ENOMEM;
     }
@@ -238,10 +219,10 @@ static int set_memory_property(struct gw_memory_backing *backing, const char *pr
 
 static int set_memory_backing(struct board_config *config, const char *text, struct gw_error *error)
 {
-    _cleanup_free_ char *kind = next_part(&text);
+    _cleanup_free_ char *kind = parse_part(&text);
     int r = kind ? set_memory_kind(&config->backing, kind, error) : -ENOMEM;
     while (r == 0 && text) {
-        _cleanup_free_ char *property = next_part(&text);
+        _cleanup_free_ char *property = parse_part(&text);
 
         r = property ? set_memory_property(&config->backing, property, error) : -ENOMEM;
     }

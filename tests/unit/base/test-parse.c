@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <stdlib.h>
 
 #include "base/parse.h"
 
@@ -59,6 +60,24 @@ static void numbers_keep_their_maximum(void **state)
     assert_int_equal(parse_number("8x", 8, &value), -EINVAL);
 }
 
+static void a_list_has_parts_and_a_doubled_comma_is_one(void **state)
+{
+    const char *at = "a,,b,,,c=1";
+    char *part = parse_part(&at);
+    assert_string_equal(part, "a,b,");
+    free(part);
+    assert_non_null(at);
+    part = parse_part(&at);
+    assert_string_equal(part, "c=1");
+    free(part);
+    assert_null(at);
+    at = "";
+    part = parse_part(&at);
+    assert_string_equal(part, "");
+    free(part);
+    assert_null(at);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -66,6 +85,7 @@ int main(void)
         cmocka_unit_test(what_is_not_a_size_is_refused),
         cmocka_unit_test(durations_take_the_default_unit),
         cmocka_unit_test(numbers_keep_their_maximum),
+        cmocka_unit_test(a_list_has_parts_and_a_doubled_comma_is_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
