@@ -15,7 +15,8 @@
  * Threads: net_send() and net_receive() are called by one thread at a time for each queue, with no
  * lock of the machine held, and never wait. net_acquire(), net_release(), net_set_offloads() and
  * net_set_queues() are called while no thread sends or receives. net_attach() and net_free() are
- * the loop's. The link callback comes on the loop, without a lock.
+ * the loop's. The link callback comes on the loop, without a lock. Beside the thread of queue 0 an
+ * announcer (net/announce.h) may send there.
  */
 #ifndef NET_NET_H
 #define NET_NET_H
@@ -48,8 +49,8 @@ enum net_offload {
 struct net;
 
 struct net_ops {
-    const char *name; /* "tap", "user", "socket" */
-    int (*acquire)(struct net *net, struct gw_error *error);
+    const char *name;                                        /* "tap", "user", "socket" */
+    int (*acquire)(struct net *net, struct gw_error *error); /* `queues` says how many */
     void (*release)(struct net *net);
     int (*attach)(struct net *net, sd_event *loop, struct gw_error *error); /* may be NULL */
     void (*detach)(struct net *net);
@@ -74,8 +75,11 @@ struct net {
     /* while held: known after net_acquire(), or before that when they need no opening */
     unsigned offloads; /* enum net_offload: what net_send() takes */
     unsigned mtu;      /* of the network behind; 0: it does not tell */
-    /* Readable when net_receive() may have something. The number never changes while the net is
-     * held, also when a peer comes back. */
+    unsigned queues;   /* pairs that were asked for */
+    /* Readable when net_receive() may have something; to be asked for only after it gave -EAGAIN,
+     * for a back end may have read more than one frame. The number never changes while the net is
+     * held, but what is behind it does when a peer goes and comes: to be given to poll() each time,
+     * not put into an epoll once. Whoever waits is woken when it changes. */
     int receive_fd[NET_MAX_QUEUES];
     bool held;
     _Atomic bool link_up;
@@ -94,7 +98,7 @@ int net_acquire(struct net *net, unsigned queues, struct gw_error *error);
 void net_release(struct net *net); /* closes; idempotent */
 
 /* Puts what the back end needs on the loop (peers that go and come, timers) and names who is told
- * of the link. */
+ * of the link: of its first state after each acquire, and of every change. */
 int net_attach(struct net *net, sd_event *loop, net_link_changed *changed, void *opaque,
                struct gw_error *error);
 void net_detach(struct net *net);
