@@ -157,6 +157,8 @@ static int build(struct board *board, bool defer_disks, struct gw_error *error)
     if (r == 0)
         r = open_disks(board, defer_disks, error);
     if (r == 0)
+        r = board_open_nets(board, defer_disks, error);
+    if (r == 0)
         r = board->kind->build(board, error);
     return r;
 }
@@ -181,7 +183,9 @@ int board_new(const struct board_config *config, sd_event *loop,
     board->target.instructions = UINT64_MAX;
     clock_init(&board->time.clock, config->clock);
     init_locks(board);
-    r = build(board, defer_disks, error);
+    r = board_settle_nets(&board->config, error);
+    if (r == 0)
+        r = build(board, defer_disks, error);
     if (r < 0) {
         board_free(board);
         return r;
@@ -200,6 +204,7 @@ void board_free(struct board *board)
     sd_event_source_disable_unref(board->wake_source);
     if (board->wake_fd >= 0)
         close(board->wake_fd);
+    board_close_nets(board);
     board->kind->fini(board);
     board_fini_devices(board);
     for (unsigned i = 0; i < BOARD_MAX_DISKS; i++) {

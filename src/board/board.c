@@ -79,6 +79,8 @@ static int start(struct board *board, struct gw_error *error)
         return 0;
     int r = check_disks(board, error);
     if (r == 0)
+        r = board_check_nets(board, error);
+    if (r == 0)
         r = start_threads(board, error);
     if (r == 0)
         r = board->kind->resume(board, error);

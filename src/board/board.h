@@ -24,6 +24,8 @@
 
 #define BOARD_MAX_CPUS 64 /* of any kind of machine */
 #define BOARD_MAX_DISKS 7
+#define BOARD_MAX_NETS 6
+#define BOARD_MAC_BYTES 6
 
 struct board_disk {
     char *path;
@@ -31,6 +33,20 @@ struct board_disk {
     bool read_only;
     char *serial; /* what the guest reads, at most 20 characters; NULL: "godwit-N" */
 };
+
+/* A network card. All but `back_end` is guest ABI, fixed when the machine is made, and travels. */
+struct board_net {
+    char *name;     /* by which both sides of a move know it; NULL: "netN" */
+    char *back_end; /* what net_new() takes, this host's own affair; NULL: not given here */
+    uint8_t mac[BOARD_MAC_BYTES]; /* all zero: one is chosen, locally administered */
+    unsigned queues;              /* pairs; 0: one */
+    unsigned mtu; /* what the guest is told; 0: what the network behind says, if it says it */
+};
+
+#define BOARD_MAC_TEXT 18 /* bytes of "52:54:00:12:34:56" */
+#define BOARD_MAC_FORMAT "%02x:%02x:%02x:%02x:%02x:%02x"
+#define BOARD_MAC_ARGUMENTS(mac) (mac)[0], (mac)[1], (mac)[2], (mac)[3], (mac)[4], (mac)[5]
+int board_parse_mac(const char *text, uint8_t ret_mac[BOARD_MAC_BYTES]); /* -EINVAL */
 
 /* How dirty pages are found, where the machine leaves a choice (KVM). Not part of the description.
  */
@@ -55,6 +71,8 @@ struct board_config {
     char *kernel, *firmware, *initrd, *append; /* files; NULL where not given */
     struct board_disk disks[BOARD_MAX_DISKS];
     unsigned disk_count;
+    struct board_net nets[BOARD_MAX_NETS];
+    unsigned net_count;
     bool linux_kernel;   /* microvm: settled by the kernel's image */
     uint64_t boot_bytes; /* of a machine that arrives: its boot region; 0 where images are given */
     uint64_t seed;       /* of rng in instruction-clock mode */
@@ -66,11 +84,12 @@ struct board;
 
 /*
  * The machine description that travels in OFFER (docs/machine.md): guest ABI and sizes (machine,
- * memory, cpus, CPU model, clock, boot region, disks by slot with size, read-only and serial). A
- * disk's "path_hint" is where the source has it. Reading a description is hostile input: unknown
- * keys, types and ranges are refused. The destination gives its disk files by --disk in slot order;
- * board_config_from_description() leaves paths NULL and the caller fills them, or follows the hint
- * if its policy allows. Any thread.
+ * memory, cpus, CPU model, clock, boot region, disks by slot with size, read-only and serial,
+ * networks with name, MAC, queues and MTU). A disk's "path_hint" is where the source has it.
+ * Reading a description is hostile input: unknown keys, types and ranges are refused. The
+ * destination gives its disk files by --disk in slot order; board_config_from_description() leaves
+ * paths NULL and the caller fills them, or follows the hint if its policy allows. It leaves back
+ * ends of networks NULL, which the caller fills by name. Any thread.
  *
  * The images of --kernel, --firmware and --initrd live in a memory region of their own ("boot"),
  * which travels like RAM: a machine that has moved can be reset without the files.
@@ -93,10 +112,14 @@ struct board_callbacks {
     void (*serial_output)(void *opaque, const uint8_t *bytes, size_t length);
     /* The serial port has room for input again. On any thread, I/O lock held. */
     void (*serial_room)(void *opaque);
+    /* The link of the network `name` went or came; `why` is a sentence for people; both end with the
+     * call. On the loop thread, perhaps while the board is being built; may be NULL. */
+    void (*link)(void *opaque, const char *name, bool up, const char *why);
 };
 
-/* Builds the machine: memory, devices, opened and locked disks. `defer_disks`: open disks only in
- * board_acquire_disks() (a migration destination, before it owns them). Does not run anything. */
+/* Builds the machine: memory, devices, opened and locked disks, opened networks. `defer_disks`:
+ * open disks only in board_acquire_disks() and networks in board_acquire_nets() (a migration
+ * destination, before it owns them). Does not run anything. */
 int board_new(const struct board_config *config, sd_event *loop,
               const struct board_callbacks *callbacks, bool defer_disks, struct board **ret_board,
               struct gw_error *error);
@@ -115,6 +138,23 @@ int board_release_disks(struct board *board, struct gw_error *error);
 /* Writes out what the guest has written so far, while it runs on, so that releasing is quick. Any
  * thread. */
 int board_sync_disks(struct board *board, struct gw_error *error);
+
+/*
+ * Opens the networks of a deferred board, or those that were released; each refusal is a sentence
+ * (net/net.h), also when one lacks what the guest already uses. None is open after a failure. The
+ * machine must be stopped. The loop's.
+ */
+int board_acquire_nets(struct board *board, struct gw_error *error);
+/* Closes them: nothing is sent or answered from here any more (source before COMMIT). The board
+ * can only be freed or acquire again afterwards. The machine must be stopped. The loop's. */
+void board_release_nets(struct board *board);
+/* Asks each guest driver that can to announce its addresses, as after a move: how many were asked.
+ * Any thread, running or not. */
+unsigned board_announce_nets(struct board *board);
+struct virtio_net_view; /* virtio/net.h */
+void board_look_net(struct board *board, unsigned index, struct virtio_net_view *ret_view);
+struct net;
+struct net *board_net(struct board *board, unsigned index); /* for announcers */
 
 /* Images into RAM, CPUs and devices as after power-on. Does not run them. */
 int board_boot(struct board *board, struct gw_error *error);

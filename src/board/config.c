@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/machine-name.h"
 #include "board/boot-images.h"
 #include "board/config.h"
 
@@ -30,6 +31,10 @@ void board_config_fini(struct board_config *config)
     for (unsigned i = 0; i < BOARD_MAX_DISKS; i++) {
         free(config->disks[i].path);
         free(config->disks[i].serial);
+    }
+    for (unsigned i = 0; i < BOARD_MAX_NETS; i++) {
+        free(config->nets[i].name);
+        free(config->nets[i].back_end);
     }
     *config = (struct board_config){0};
 }
@@ -64,6 +69,11 @@ int board_config_copy(const struct board_config *from, const struct machine_kind
         bool used = i < from->disk_count;
         ok = copy_string(&to.disks[i].path, used ? from->disks[i].path : NULL) && ok;
         ok = copy_string(&to.disks[i].serial, used ? from->disks[i].serial : NULL) && ok;
+    }
+    for (unsigned i = 0; i < BOARD_MAX_NETS; i++) {
+        bool used = i < from->net_count;
+        ok = copy_string(&to.nets[i].name, used ? from->nets[i].name : NULL) && ok;
+        ok = copy_string(&to.nets[i].back_end, used ? from->nets[i].back_end : NULL) && ok;
     }
     if (!ok) {
         board_config_fini(&to);
@@ -111,7 +121,95 @@ static int check_kind(const struct board_config *config, const struct machine_ki
     if (config->disk_count > kind->max_disks)
         return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, -EINVAL,
                             "%s has room for %u disks", kind->name, kind->max_disks);
+    if (config->net_count > kind->max_disks - config->disk_count)
+        return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, -EINVAL,
+                            "%s has room for %u disks and networks together", kind->name,
+                            kind->max_disks);
     return kind->check ? kind->check(config, error) : 0;
+}
+
+/* ---- Networks ---- */
+
+static const uint8_t no_mac[BOARD_MAC_BYTES];
+
+/* Six bytes of two hexadecimal digits each, with a colon between them. */
+int board_parse_mac(const char *text, uint8_t ret_mac[BOARD_MAC_BYTES])
+{
+    static const char digits[] = "0123456789abcdef0123456789ABCDEF";
+    for (unsigned i = 0; i < 3 * BOARD_MAC_BYTES; i++) {
+        const char *digit = text[i] ? strchr(digits, text[i]) : NULL;
+        char separator = i + 1 < 3 * BOARD_MAC_BYTES ? ':' : 0;
+        if (i % 3 == 2 ? text[i] != separator : !digit)
+            return -EINVAL;
+        if (i % 3 < 2)
+            ret_mac[i / 3] = (uint8_t)(ret_mac[i / 3] << 4 | (unsigned)(digit - digits) % 16);
+    }
+    return 0;
+}
+
+static bool has_mac(const struct board_net *net)
+{
+    return memcmp(net->mac, no_mac, sizeof no_mac) != 0;
+}
+
+static int check_net(const struct board_net *net, bool settled, struct gw_error *error)
+{
+    if (settled && (!net->name || !has_mac(net) || net->queues == 0))
+        return refuse(error, "a network in a description has a name, an address and queues");
+    if (net->name && machine_name_check(net->name, GW_LAYER_BOARD, NULL) < 0)
+        return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, -EINVAL,
+                            "'%.80s' is no name of a network: use letters, digits, '.', '_' and "
+                            "'-', not beginning with '.' or '-'",
+                            net->name);
+    if (net->mac[0] & 1)
+        return refuse(error, "the address of a network card cannot be that of a group: its first "
+                             "byte must be even");
+    if (net->queues > VIRTIO_NET_MAX_PAIRS)
+        return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, -EINVAL,
+                            "a network has 1 to %u queues", VIRTIO_NET_MAX_PAIRS);
+    if (net->mtu && (net->mtu < NET_MTU_MIN || net->mtu > NET_MTU_MAX))
+        return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, -EINVAL,
+                            "the MTU of a network is %u to %u", NET_MTU_MIN, NET_MTU_MAX);
+    return 0;
+}
+
+static int check_twins(const struct board_net *one, const struct board_net *other,
+                       struct gw_error *error)
+{
+    if (one->name && other->name && strcmp(one->name, other->name) == 0)
+        return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, -EINVAL,
+                            "two networks have the name '%s'", one->name);
+    if (has_mac(one) && memcmp(one->mac, other->mac, sizeof one->mac) == 0)
+        return gw_error_set(error, GW_LAYER_BOARD, GW_CODE_INVALID, -EINVAL,
+                            "two network cards have the address " BOARD_MAC_FORMAT,
+                            BOARD_MAC_ARGUMENTS(one->mac));
+    return 0;
+}
+
+static int check_nets(const struct board_config *config, struct gw_error *error)
+{
+    int r = 0;
+    if (config->net_count && config->clock == GW_CLOCK_INSTRUCTIONS)
+        return refuse(error, "a machine with the instruction clock has no network: what arrives "
+                             "from outside would make each run another one");
+    for (unsigned i = 0; r == 0 && i < config->net_count; i++) {
+        r = check_net(&config->nets[i], config->boot_bytes, error);
+        for (unsigned other = 0; r == 0 && other < i; other++)
+            r = check_twins(&config->nets[i], &config->nets[other], error);
+    }
+    return r;
+}
+
+static int check_disks(const struct board_config *config, struct gw_error *error)
+{
+    for (unsigned i = 0; i < config->disk_count; i++) {
+        const struct board_disk *disk = &config->disks[i];
+        if (disk->serial && (strlen(disk->serial) > SERIAL_MAX || !is_printable(disk->serial)))
+            return refuse(error, "a disk's serial has at most 20 characters, all printable ASCII");
+        if (disk->size_bytes % 512 || disk->size_bytes > DISK_MAX_BYTES)
+            return refuse(error, "a disk's size must be whole sectors of 512 bytes");
+    }
+    return 0;
 }
 
 int board_config_check(const struct board_config *config, const struct machine_kind **ret_kind,
@@ -130,16 +228,9 @@ int board_config_check(const struct board_config *config, const struct machine_k
     if (config->boot_bytes % GW_PAGE_BYTES || config->boot_bytes > BOOT_REGION_MAX_BYTES)
         return refuse(error, "the boot region must be whole pages, at most 1 GiB");
     r = check_kind(config, *ret_kind, error);
-    if (r < 0)
-        return r;
-    for (unsigned i = 0; i < config->disk_count; i++) {
-        const struct board_disk *disk = &config->disks[i];
-        if (disk->serial && (strlen(disk->serial) > SERIAL_MAX || !is_printable(disk->serial)))
-            return refuse(error, "a disk's serial has at most 20 characters, all printable ASCII");
-        if (disk->size_bytes % 512 || disk->size_bytes > DISK_MAX_BYTES)
-            return refuse(error, "a disk's size must be whole sectors of 512 bytes");
-    }
-    return 0;
+    if (r == 0)
+        r = check_disks(config, error);
+    return r < 0 ? r : check_nets(config, error);
 }
 
 /* ---- Writing a description ---- */
@@ -152,6 +243,23 @@ static json_t *describe_disk(const struct board_disk *disk)
     if (hint)
         json_object_set_new(json, "path_hint", hint);
     return json;
+}
+
+static json_t *describe_nets(const struct board_config *config)
+{
+    json_t *nets = json_array();
+    for (unsigned i = 0; i < config->net_count; i++) {
+        const struct board_net *net = &config->nets[i];
+        char mac[BOARD_MAC_TEXT];
+        snprintf(mac, sizeof mac, BOARD_MAC_FORMAT, BOARD_MAC_ARGUMENTS(net->mac));
+        json_t *json = json_pack("{s:s, s:s, s:I, s:I}", "name", net->name, "mac", mac, "queues",
+                                 (json_int_t)net->queues, "mtu", (json_int_t)net->mtu);
+        if (json_array_append_new(nets, json) < 0) {
+            json_decref(nets);
+            return NULL;
+        }
+    }
+    return nets;
 }
 
 json_t *board_config_describe(const struct board_config *config)
@@ -169,6 +277,10 @@ json_t *board_config_describe(const struct board_config *config)
     if (json && config->cpu_model &&
         (json_object_set_new(json, "cpu", cpu_model_describe(config->cpu_model)) < 0 ||
          json_object_set_new(json, "linux", json_boolean(config->linux_kernel)) < 0)) {
+        json_decref(json);
+        return NULL;
+    }
+    if (json && config->net_count && json_object_set_new(json, "nets", describe_nets(config)) < 0) {
         json_decref(json);
         return NULL;
     }
@@ -271,7 +383,37 @@ static int ignore(const json_t *value, void *to)
     return 0;
 }
 
+static int take_net_name(const json_t *value, void *to)
+{
+    return take_text(value, &((struct board_net *)to)->name);
+}
+
+static int take_mac(const json_t *value, void *to)
+{
+    return board_parse_mac(json_string_value(value), ((struct board_net *)to)->mac);
+}
+
+static int take_up_to(const json_t *value, unsigned maximum, unsigned *to)
+{
+    json_int_t number = json_integer_value(value);
+    if (number < 0 || number > maximum)
+        return -ERANGE;
+    *to = (unsigned)number;
+    return 0;
+}
+
+static int take_queues(const json_t *value, void *to)
+{
+    return take_up_to(value, VIRTIO_NET_MAX_PAIRS, &((struct board_net *)to)->queues);
+}
+
+static int take_mtu(const json_t *value, void *to)
+{
+    return take_up_to(value, NET_MTU_MAX, &((struct board_net *)to)->mtu);
+}
+
 static int take_disks(const json_t *value, void *to);
+static int take_nets(const json_t *value, void *to);
 
 static const struct key machine_keys[] = {
     {"machine", JSON_STRING, true, take_machine},
@@ -282,6 +424,7 @@ static const struct key machine_keys[] = {
     {"cpu", JSON_OBJECT, false, take_cpu},
     {"linux", JSON_TRUE, false, take_linux},
     {"disks", JSON_ARRAY, true, take_disks},
+    {"nets", JSON_ARRAY, false, take_nets},
 };
 
 static const struct key disk_keys[] = {
@@ -289,6 +432,13 @@ static const struct key disk_keys[] = {
     {"read_only", JSON_TRUE, true, take_read_only}, /* JSON_TRUE stands for both booleans */
     {"serial", JSON_STRING, false, take_serial},
     {"path_hint", JSON_STRING, false, ignore},
+};
+
+static const struct key net_keys[] = {
+    {"name", JSON_STRING, true, take_net_name},
+    {"mac", JSON_STRING, true, take_mac},
+    {"queues", JSON_INTEGER, true, take_queues},
+    {"mtu", JSON_INTEGER, true, take_mtu},
 };
 
 /* Writes the name of the offending key to `bad` (64 bytes). */
@@ -332,6 +482,22 @@ static int take_disks(const json_t *value, void *to)
         config->disk_count++;
         int r = take_object(json_array_get(value, i), disk_keys, ARRAY_COUNT(disk_keys),
                             &config->disks[i], bad);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int take_nets(const json_t *value, void *to)
+{
+    struct board_config *config = to;
+    char bad[64];
+    if (json_array_size(value) > BOARD_MAX_NETS)
+        return -ERANGE;
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        config->net_count++;
+        int r = take_object(json_array_get(value, i), net_keys, ARRAY_COUNT(net_keys),
+                            &config->nets[i], bad);
         if (r < 0)
             return r;
     }

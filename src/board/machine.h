@@ -17,7 +17,9 @@
 #include "board/image-file.h"
 #include "device/device.h"
 #include "device/uart16550.h"
+#include "net/net.h"
 #include "virtio/blk.h"
+#include "virtio/net.h"
 #include "virtio/rng.h"
 
 #define BOARD_MAX_DEVICES 16
@@ -41,7 +43,8 @@ struct machine_kind {
     const char *name;
     const char *short_name;               /* what people may say: without the version */
     enum image_architecture architecture; /* of its kernels */
-    unsigned max_cpus, max_disks;
+    unsigned max_cpus;
+    unsigned max_disks;     /* disks and networks together */
     bool instruction_clock; /* its CPUs can be stopped at an instruction */
     bool cpu_models;        /* runs on the host's CPU: has a CPU model, and KVM's ways to track */
 
@@ -99,6 +102,17 @@ struct board_target {
     void *opaque;
 };
 
+/* A network of the board. */
+struct board_link {
+    /* set once */
+    struct board *board;
+    unsigned index;
+    struct net *back_end;
+    bool ready; /* the device has been made */
+    /* I/O lock, and what it says of its own threads */
+    struct virtio_net device;
+};
+
 struct board {
     /* set once, by board_new() */
     struct board_config config;
@@ -137,6 +151,7 @@ struct board {
     struct uart16550 uart;
     struct virtio_rng rng;
     struct virtio_blk blk[BOARD_MAX_DISKS];
+    struct board_link link[BOARD_MAX_NETS];
     bool rng_ready, blk_ready[BOARD_MAX_DISKS];
     char failure[512]; /* of BOARD_REQUEST_CRASH */
     /* host clock only: the thread that fires timers waits on this, with the I/O lock */
@@ -161,6 +176,15 @@ void board_add_rng(struct board *board, const struct board_window *window, struc
 int board_add_disk(struct board *board, unsigned index, const struct board_window *window,
                    struct irq_line irq, struct gw_error *error);
 void board_fini_devices(struct board *board);
+
+/* board-nets.c */
+/* Names, addresses and sizes that were left open, for a machine that is made here. */
+int board_settle_nets(struct board_config *config, struct gw_error *error);
+int board_open_nets(struct board *board, bool defer, struct gw_error *error);
+int board_add_net(struct board *board, unsigned index, const struct board_window *window,
+                  struct irq_line irq, struct gw_error *error);
+int board_check_nets(const struct board *board, struct gw_error *error); /* all are open */
+void board_close_nets(struct board *board); /* devices and back ends; I/O lock not held */
 /* The device that answers for all of the access, or NULL. */
 struct device *board_find_device(struct board *board, enum device_space space, uint64_t address,
                                  unsigned size);

@@ -110,11 +110,19 @@ static int place_command_line(struct placing *placing, struct gw_error *error)
     return add_copy(placing, COMMAND_LINE_ADDRESS, text, strlen(text) + 1, error);
 }
 
+/* The slots that have a device: disks follow the first device, networks are at the end. */
+static unsigned used_slots(const struct board_config *config)
+{
+    unsigned front = (1u << (config->disk_count + 1)) - 1;
+    unsigned back = (1u << config->net_count) - 1;
+    return front << MICROVM_RNG_SLOT | back << (MICROVM_SLOTS - config->net_count);
+}
+
 static int place_acpi(struct placing *placing, struct gw_error *error)
 {
     struct acpi_config config = {
         .cpus = placing->config->cpus,
-        .slots = ((1u << (placing->config->disk_count + 1)) - 1) << MICROVM_RNG_SLOT,
+        .slots = used_slots(placing->config),
     };
     size_t length;
     uint8_t *tables = acpi_tables(&config, &length);

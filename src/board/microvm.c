@@ -44,8 +44,8 @@ const struct board_window microvm_map[MICROVM_PARTS] = {
 };
 static_assert(MICROVM_DISK_SLOT + MICROVM_MAX_DISKS == MICROVM_SLOTS, "disks fill the slots");
 
-/* One virtio slot that is in use: its line out, and a notification in for each queue. Our devices
- * have one queue each. */
+/* One virtio slot that is in use: its line out, and a notification in for all its queues but those
+ * that the device's own thread is told of. */
 struct slot {
     /* set once */
     struct board *board;
@@ -261,15 +261,17 @@ static int open_slot(struct board *board, unsigned number, struct irq_line *ret_
                         slot->irq_fd, error);
 }
 
+/* `net`: NULL, or the network device in the slot. */
 static int connect_slot(struct board *board, unsigned number, struct virtio_mmio *device,
-                        struct gw_error *error)
+                        const struct virtio_net *net, struct gw_error *error)
 {
     struct slot *slot = &microvm_of(board)->slot[number];
     uint64_t base = microvm_map[MICROVM_VIRTIO + number].base;
     slot->device = device;
     for (unsigned queue = 0; queue < device->queue_count; queue++) {
+        int kick_fd = net ? virtio_net_kick_fd(net, queue) : -1;
         int r = vm_add_ioeventfd(microvm_of(board)->vm, base + VIRTIO_MMIO_QUEUE_NOTIFY, queue,
-                                 slot->notify_fd, error);
+                                 kick_fd >= 0 ? kick_fd : slot->notify_fd, error);
         if (r < 0)
             return r;
     }
@@ -287,7 +289,7 @@ static int build_rng(struct board *board, struct gw_error *error)
     if (r < 0)
         return r;
     board_add_rng(board, &microvm_map[MICROVM_VIRTIO + MICROVM_RNG_SLOT], line);
-    return connect_slot(board, MICROVM_RNG_SLOT, &board->rng.transport, error);
+    return connect_slot(board, MICROVM_RNG_SLOT, &board->rng.transport, NULL, error);
 }
 
 static int build_disk(struct board *board, unsigned index, struct gw_error *error)
@@ -297,19 +299,39 @@ static int build_disk(struct board *board, unsigned index, struct gw_error *erro
     int r = open_slot(board, number, &line, error);
     if (r == 0)
         r = board_add_disk(board, index, &microvm_map[MICROVM_VIRTIO + number], line, error);
-    return r < 0 ? r : connect_slot(board, number, &board->blk[index].transport, error);
+    return r < 0 ? r : connect_slot(board, number, &board->blk[index].transport, NULL, error);
+}
+
+static int build_net(struct board *board, unsigned index, unsigned number, struct gw_error *error)
+{
+    struct irq_line line;
+    struct virtio_net *device = &board->link[index].device;
+    int r = open_slot(board, number, &line, error);
+    if (r == 0)
+        r = board_add_net(board, index, &microvm_map[MICROVM_VIRTIO + number], line, error);
+    return r < 0 ? r : connect_slot(board, number, &device->transport, device, error);
+}
+
+/* Disks from the front of their slots, networks at the end of them. */
+static int build_slot(struct board *board, unsigned index, struct gw_error *error)
+{
+    const struct board_config *config = &board->config;
+    unsigned number = MICROVM_DISK_SLOT + index;
+    unsigned first_net = MICROVM_MAX_DISKS - config->net_count;
+    if (index < config->disk_count)
+        return build_disk(board, index, error);
+    if (index >= first_net)
+        return build_net(board, index - first_net, number, error);
+    board_add_device(board, &microvm_map[MICROVM_VIRTIO + number], &virtio_mmio_empty_ops, NULL,
+                     NULL);
+    return 0;
 }
 
 static int build_slots(struct board *board, struct gw_error *error)
 {
     int r = build_rng(board, error);
-    for (unsigned i = 0; r == 0 && i < MICROVM_MAX_DISKS; i++) {
-        if (i < board->config.disk_count)
-            r = build_disk(board, i, error);
-        else
-            board_add_device(board, &microvm_map[MICROVM_VIRTIO + MICROVM_DISK_SLOT + i],
-                             &virtio_mmio_empty_ops, NULL, NULL);
-    }
+    for (unsigned i = 0; r == 0 && i < MICROVM_MAX_DISKS; i++)
+        r = build_slot(board, i, error);
     return r;
 }
 

@@ -121,17 +121,27 @@ static void build_button(struct board *board)
                      &riscv->button);
 }
 
+/* Disks from the front of their slots, networks at the end of them. */
+static int build_slot(struct board *board, unsigned index, struct gw_error *error)
+{
+    const struct board_config *config = &board->config;
+    unsigned part = PART_VIRTIO + RISCV_VIRT_DISK_SLOT + index;
+    unsigned first_net = RISCV_VIRT_MAX_DISKS - config->net_count;
+    const struct board_window *window = &riscv_virt_map[part];
+    if (index < config->disk_count)
+        return board_add_disk(board, index, window, irq_of(board, part), error);
+    if (index >= first_net)
+        return board_add_net(board, index - first_net, window, irq_of(board, part), error);
+    board_add_device(board, window, &virtio_mmio_empty_ops, NULL, NULL);
+    return 0;
+}
+
 static int build_slots(struct board *board, struct gw_error *error)
 {
     unsigned part = PART_VIRTIO + RISCV_VIRT_RNG_SLOT;
     board_add_rng(board, &riscv_virt_map[part], irq_of(board, part));
     for (unsigned i = 0; i < RISCV_VIRT_MAX_DISKS; i++) {
-        part = PART_VIRTIO + RISCV_VIRT_DISK_SLOT + i;
-        int r = 0;
-        if (i < board->config.disk_count)
-            r = board_add_disk(board, i, &riscv_virt_map[part], irq_of(board, part), error);
-        else
-            board_add_device(board, &riscv_virt_map[part], &virtio_mmio_empty_ops, NULL, NULL);
+        int r = build_slot(board, i, error);
         if (r < 0)
             return r;
     }

@@ -65,11 +65,14 @@ static const struct {
     {NET_USO, F_HOST_USO | F_GUEST_USO4 | F_GUEST_USO6},
 };
 
-/* Segmentation without checksums means nothing (§5.1.3.1). */
+/* Segmentation without checksums means nothing (§5.1.3.1). What a network gives that has never
+ * been open is not known: nothing is excluded then, and virtio_net_acquired() settles it. */
 static uint64_t offered_features(const struct virtio_net *net)
 {
-    unsigned offloads = net->net->offloads & NET_CHECKSUM ? net->net->offloads : 0;
+    unsigned offloads = net->acquired ? net->net->offloads : ~0u;
     uint64_t features = FEATURES_ALWAYS;
+    if (!(offloads & NET_CHECKSUM))
+        offloads = 0;
     if (net->pairs > 1)
         features |= F_MQ;
     if (net->mtu)
@@ -323,6 +326,7 @@ int virtio_net_loaded(struct virtio_net *net, struct gw_error *error)
 int virtio_net_acquired(struct virtio_net *net, struct gw_error *error)
 {
     struct virtio_mmio *transport = &net->transport;
+    net->acquired = true;
     uint64_t general = VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX | VIRTIO_F_INDIRECT_DESC;
     uint64_t offered = offered_features(net) | (transport->offered & general);
     if (transport->negotiated & ~offered)
@@ -401,6 +405,7 @@ int virtio_net_init(struct virtio_net *net, const struct virtio_host *host,
         .io_lock = io_lock,
         .kick_fd = -1,
         .resting = true,
+        .acquired = config->net->held,
         .pair = calloc(config->pairs, sizeof *net->pair),
     };
     if (!net->pair)

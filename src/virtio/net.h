@@ -93,6 +93,7 @@ struct virtio_net {
     GW_HOST bool has_thread;
     /* I/O lock */
     GW_HOST bool resting;                /* the machine does not run, or has not yet */
+    GW_HOST bool acquired;               /* the back end has been open: what it offers is known */
     GW_HOST struct virtio_chain control; /* the command at hand */
     GW_HOST struct virtio_segment control_segments[VIRTIO_NET_CONTROL_SEGMENTS];
     /* path lock */
@@ -118,9 +119,10 @@ struct virtio_net_config {
 
 /*
  * On the caller's memory; makes the device's thread, which rests until the machine runs. `io_lock`
- * is the lock that protects all devices. Features are offered by what net->offloads says now;
- * virtio_net_acquired() looks again. -EINVAL, -EAGAIN, -ENOMEM with a sentence; with the
- * instruction clock -EOPNOTSUPP, since a network has a time of its own.
+ * is the lock that protects all devices. Features are offered by what net->offloads says if the
+ * back end is held; if not, virtio_net_acquired() must follow before the machine runs. -EINVAL,
+ * -EAGAIN, -ENOMEM with a sentence; with the instruction clock -EOPNOTSUPP, since a network has a
+ * time of its own.
  */
 int virtio_net_init(struct virtio_net *net, const struct virtio_host *host,
                     const struct virtio_net_config *config, pthread_mutex_t *io_lock,

@@ -35,7 +35,10 @@ static void got_room(void *opaque)
 
 void machine_new(struct machine *machine, const struct board_config *config)
 {
-    struct board_callbacks callbacks = {machine, got_event, got_output, got_room};
+    struct board_callbacks callbacks = {.opaque = machine,
+                                        .event = got_event,
+                                        .serial_output = got_output,
+                                        .serial_room = got_room};
     struct gw_error error = {0};
     memset(machine, 0, sizeof *machine);
     assert_int_equal(sd_event_new(&machine->loop), 0);

@@ -10,7 +10,8 @@
 #define GOOD                                                                                       \
     "{\"machine\": \"riscv-virt-1\", \"memory\": 16777216, \"cpus\": 2, \"clock\": \"host\","      \
     " \"boot_bytes\": 8192, \"disks\": [{\"size\": 1048576, \"read_only\": true,"                  \
-    " \"serial\": \"abc\", \"path_hint\": \"/etc/shadow\"}]}"
+    " \"serial\": \"abc\", \"path_hint\": \"/etc/shadow\"}], \"nets\": [{\"name\": \"lan\","       \
+    " \"mac\": \"02:00:00:00:0a:01\", \"queues\": 2, \"mtu\": 1500}]}"
 
 static int read_text(const char *text, struct board_config *ret_config, struct gw_error *error)
 {
@@ -34,6 +35,12 @@ static void good_description_is_read(void **state)
     assert_int_equal(config.disks[0].size_bytes, 1048576);
     assert_true(config.disks[0].read_only);
     assert_string_equal(config.disks[0].serial, "abc");
+    assert_int_equal(config.net_count, 1);
+    assert_string_equal(config.nets[0].name, "lan");
+    assert_memory_equal(config.nets[0].mac, "\x02\0\0\0\x0a\1", 6);
+    assert_int_equal(config.nets[0].queues, 2);
+    assert_int_equal(config.nets[0].mtu, 1500);
+    assert_null(config.nets[0].back_end);
     board_config_fini(&config);
 }
 
@@ -95,6 +102,26 @@ static const struct {
     {"\"read_only\": true", "\"read_only\": 1", "disks"},
     {"\"abc\"", "\"abcdefghijklmnopqrstuvwxyz\"", "serial"},
     {"\"abc\"", "\"a\\nb\"", "serial"},
+    {"\"nets\": [", "\"nets\": [{}, ", "nets"},
+    {"\"lan\"", "\"\"", "name of a network"},
+    {"\"lan\"", "\"a b\"", "name of a network"},
+    {"\"lan\"", "7", "nets"},
+    {"02:00:00:00:0a:01", "00:00:00:00:00:00", "address"},
+    {"02:00:00:00:0a:01", "01:00:00:00:0a:01", "even"},
+    {"02:00:00:00:0a:01", "02:00:00:00:0a:0", "nets"},
+    {"02:00:00:00:0a:01", "02:00:00:00:0a:01:", "nets"},
+    {"02:00:00:00:0a:01", "02:00:00:00:0a:0g", "nets"},
+    {"\"queues\": 2", "\"queues\": 0", "queues"},
+    {"\"queues\": 2", "\"queues\": 9", "nets"},
+    {"\"queues\": 2", "\"queues\": -1", "nets"},
+    {"\"mtu\": 1500", "\"mtu\": 67", "MTU"},
+    {"\"mtu\": 1500", "\"mtu\": 65536", "nets"},
+    {"1500}]",
+     "1500}, {\"name\": \"lan\", \"mac\": \"02:00:00:00:0a:02\", \"queues\": 1, \"mtu\": 0}]",
+     "two networks have the name 'lan'"},
+    {"1500}]",
+     "1500}, {\"name\": \"two\", \"mac\": \"02:00:00:00:0a:01\", \"queues\": 1, \"mtu\": 0}]",
+     "02:00:00:00:0a:01"},
     {"\"memory\":", "\"memori\":", "memory"},
     {"{\"machine\"", "{\"extra\": 1, \"machine\"", "does not know"},
 };
@@ -130,6 +157,7 @@ static void more_disks_than_slots_are_refused(void **state)
     struct gw_error error = {0};
     json_t *json = json_loads(GOOD, 0, NULL);
     json_t *disks = json_object_get(json, "disks");
+    json_object_del(json, "nets");
     while (json_array_size(disks) < 7)
         json_array_append(disks, json_array_get(disks, 0));
     assert_int_equal(board_config_from_description(json, &config, &error), -EINVAL);
@@ -138,6 +166,53 @@ static void more_disks_than_slots_are_refused(void **state)
         json_array_append(disks, json_array_get(disks, 0));
     assert_int_equal(board_config_from_description(json, &config, &error), -ERANGE);
     json_decref(json);
+}
+
+static void disks_and_networks_share_the_slots(void **state)
+{
+    struct board_config config;
+    struct gw_error error = {0};
+    json_t *json = json_loads(GOOD, 0, NULL);
+    json_t *disks = json_object_get(json, "disks");
+    while (json_array_size(disks) < 5)
+        json_array_append(disks, json_array_get(disks, 0));
+    assert_int_equal(board_config_from_description(json, &config, &error), 0);
+    board_config_fini(&config);
+    json_array_append(disks, json_array_get(disks, 0));
+    assert_int_equal(board_config_from_description(json, &config, &error), -EINVAL);
+    assert_non_null(strstr(error.message, "room for 6 disks and networks together"));
+    json_decref(json);
+}
+
+static void the_instruction_clock_goes_without_networks(void **state)
+{
+    struct board_config config;
+    struct gw_error error = {0};
+    json_t *json = json_loads(GOOD, 0, NULL);
+    json_object_set_new(json, "cpus", json_integer(1));
+    json_object_set_new(json, "clock", json_string("instructions"));
+    assert_int_equal(board_config_from_description(json, &config, &error), -EINVAL);
+    assert_non_null(strstr(error.message, "instruction clock has no network"));
+    json_decref(json);
+}
+
+static void networks_are_described_and_read_back(void **state)
+{
+    struct board_config config, back;
+    json_t *json = json_loads(GOOD, 0, NULL);
+    assert_int_equal(board_config_from_description(json, &config, NULL), 0);
+    json_t *written = board_config_describe(&config);
+    assert_true(json_equal(json_object_get(json, "nets"), json_object_get(written, "nets")));
+    assert_int_equal(board_config_from_description(written, &back, NULL), 0);
+    config.net_count = 0;
+    json_t *without = board_config_describe(&config);
+    assert_null(json_object_get(without, "nets"));
+    config.net_count = 1;
+    board_config_fini(&config);
+    board_config_fini(&back);
+    json_decref(json);
+    json_decref(written);
+    json_decref(without);
 }
 
 int main(void)
@@ -149,6 +224,9 @@ int main(void)
         cmocka_unit_test(wrong_descriptions_are_refused_by_name),
         cmocka_unit_test(what_is_no_object_is_refused),
         cmocka_unit_test(more_disks_than_slots_are_refused),
+        cmocka_unit_test(disks_and_networks_share_the_slots),
+        cmocka_unit_test(the_instruction_clock_goes_without_networks),
+        cmocka_unit_test(networks_are_described_and_read_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
