@@ -12,7 +12,7 @@ _godwit_machines() {
 _godwit() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
     local verbs="run receive migrate list status console stop log explain reclaim cpu"
-    local machine="--name --disk --serial --memory-backing --dirty-tracking --detach --help"
+    local machine="--name --disk --net --serial --memory-backing --dirty-tracking --detach --help"
     local verb='' _godwit_run_dir='' i named=0 wants=''
     COMPREPLY=()
 
@@ -30,6 +30,7 @@ _godwit() {
     --run-dir)
         compopt -o filenames; COMPREPLY=($(compgen -d -- "$cur")); return ;;
     --serial) COMPREPLY=($(compgen -W "stdio unix: file:" -- "$cur")); return ;;
+    --net) COMPREPLY=($(compgen -W "tap tap: user socket:" -- "$cur")); return ;;
     --clock) COMPREPLY=($(compgen -W "host instructions" -- "$cur")); return ;;
     --cpus) COMPREPLY=($(compgen -W "1 2 4 8" -- "$cur")); return ;;
     --memory) COMPREPLY=($(compgen -W "256M 512M 1G 2G" -- "$cur")); return ;;

@@ -52,10 +52,13 @@ static void print_machine(const json_t *machine)
         printf("CPU model  %s, dirty pages by %s\n", text(machine, "cpu-model"),
                text(machine, "dirty-tracker"));
     size_t i;
-    json_t *disk;
+    json_t *disk, *net;
     json_array_foreach(json_object_get(machine, "disks"), i, disk)
         printf("disk %zu     %s%s\n", i + 1, text(disk, "path"),
                json_is_true(json_object_get(disk, "read-only")) ? " (read-only)" : "");
+    json_array_foreach(json_object_get(machine, "nets"), i, net)
+        printf("network %zu  %s, %s, %s\n", i + 1, text(net, "name"), text(net, "network"),
+               text(net, "mac"));
     if (*text(machine, "incoming"))
         printf("waits at   %s\n", text(machine, "incoming"));
 }

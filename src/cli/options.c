@@ -14,6 +14,9 @@ bool machine_option(int option, struct machine_options *options, struct launch *
     case OPTION_DISK:
         launch_add(launch, "--disk", optarg);
         return true;
+    case OPTION_NET:
+        launch_add(launch, "--net", optarg);
+        return true;
     case OPTION_SERIAL:
         options->serial = optarg;
         return true;

@@ -15,9 +15,10 @@ struct machine_options {
 };
 
 /* Rows for the verb's struct option array; the values are above all characters. */
-enum { OPTION_NAME = 256, OPTION_DISK, OPTION_SERIAL, OPTION_TRACKING, OPTION_BACKING, OPTION_DETACH, OPTION_PASS };
+enum { OPTION_NAME = 256, OPTION_DISK, OPTION_NET, OPTION_SERIAL, OPTION_TRACKING, OPTION_BACKING, OPTION_DETACH, OPTION_PASS };
 #define MACHINE_LONG_OPTIONS                                                                       \
     {"name", required_argument, NULL, OPTION_NAME}, {"disk", required_argument, NULL, OPTION_DISK},   \
+        {"net", required_argument, NULL, OPTION_NET},                                              \
         {"serial", required_argument, NULL, OPTION_SERIAL},                                        \
         {"memory-backing", required_argument, NULL, OPTION_BACKING},                              \
         {"dirty-tracking", required_argument, NULL, OPTION_TRACKING},                              \

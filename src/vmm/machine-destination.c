@@ -2,7 +2,8 @@
 /*
  * Receiving a machine. What a source sends is hostile until it has been checked: the description
  * goes through the board's reader, and disks are taken from this side's command line or, without
- * any, from the source's paths where such files exist.
+ * any, from the source's paths where such files exist; networks from this side's command line, by
+ * name.
  */
 #include "vmm/machine-internal.h"
 
@@ -114,6 +115,9 @@ static int read_description(struct operation *operation, struct board_config *re
     if (r == 0) {
         r = match_disks(&operation->machine->options->config, description, ret_config,
                         operation->error);
+        if (r == 0)
+            r = machine_match_nets(&operation->machine->options->config, ret_config,
+                                   operation->error);
         if (r < 0)
             board_config_fini(ret_config);
     }
@@ -196,7 +200,7 @@ static int acquire_on_loop(void *argument)
 {
     struct operation *operation = argument;
 
-    return board_acquire_disks(operation->machine->board, operation->error);
+    return machine_acquire(operation->machine, operation->error);
 }
 
 static int op_acquire(void *vm, struct gw_error *error)
@@ -219,6 +223,7 @@ static int start_on_loop(void *argument)
     machine->arriving = false;
     machine->ever_ran = true;
     machine->run_wanted = operation->run;
+    board_announce_nets(machine->board);
     r = machine_apply_run(machine, operation->error);
     if (r < 0) {
         machine->arriving = true;

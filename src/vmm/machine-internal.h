@@ -66,6 +66,16 @@ int machine_build_board(struct machine *machine, const struct board_config *conf
                         bool defer_disks, struct gw_error *error);
 void machine_drop_board(struct machine *machine);
 
+/* machine-net.c */
+/* Gives each network of `config`, a machine that arrives, what --net says of its name here. */
+int machine_match_nets(const struct board_config *given, struct board_config *config,
+                       struct gw_error *error);
+/* Disks and networks: all or none; and all given up, also when a disk could not be written out,
+ * which is the error. Loop thread, the machine stopped. */
+int machine_acquire(struct machine *machine, struct gw_error *error);
+int machine_release(struct machine *machine, struct gw_error *error);
+void machine_link_changed(void *machine, const char *name, bool up, const char *why);
+
 /* Begins to free whatever migration there is; machine_reaped() follows for each. */
 void machine_reap_source(struct machine *machine);
 void machine_reap_destination(struct machine *machine);

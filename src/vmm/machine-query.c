@@ -264,6 +264,7 @@ static void add_board(struct machine *machine, json_t *all)
                         json_text(config->cpu_model ? config->cpu_model->name : NULL));
     json_object_set_new(all, "dirty-tracker", json_string(board_tracker(machine->board).ops->name));
     json_object_set_new(all, "disks", disks_json(config));
+    json_object_set_new(all, "nets", options_nets_json(config));
     json_object_set_new(all, "instructions",
                         json_integer((json_int_t)board_instructions(machine->board)));
 }

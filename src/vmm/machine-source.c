@@ -101,7 +101,7 @@ static int release_on_loop(void *argument)
     if (operation->machine->powered_off || operation->machine->ending)
         return machine_fail(operation->error, GW_CODE_STATE, -ESHUTDOWN,
                             "the machine is shutting down and stays here");
-    return board_release_disks(operation->machine->board, operation->error);
+    return machine_release(operation->machine, operation->error);
 }
 
 static int op_release(void *vm, struct gw_error *error)
@@ -112,8 +112,11 @@ static int op_release(void *vm, struct gw_error *error)
 static int reacquire_on_loop(void *argument)
 {
     struct operation *operation = argument;
+    int r = machine_acquire(operation->machine, operation->error);
 
-    return board_acquire_disks(operation->machine->board, operation->error);
+    if (r == 0)
+        board_announce_nets(operation->machine->board);
+    return r;
 }
 
 static int op_reacquire(void *vm, struct gw_error *error)
@@ -317,7 +320,7 @@ int machine_reclaim(struct machine *machine, bool fenced, struct gw_error *error
         return machine_fail(error, GW_CODE_STATE, -EPERM,
                             "the ownership record says %s, not released",
                             gw_owner_state_name(record.state));
-    r = board_acquire_disks(machine->board, error);
+    r = machine_acquire(machine, error);
     if (r == 0)
         r = machine_record_owner(machine, GW_OWNER_OWNER, 1, error);
     if (r < 0)

@@ -138,7 +138,8 @@ int machine_build_board(struct machine *machine, const struct board_config *conf
     struct board_callbacks callbacks = {.opaque = machine,
                                         .event = board_happened,
                                         .serial_output = serial_output,
-                                        .serial_room = serial_room};
+                                        .serial_room = serial_room,
+                                        .link = machine_link_changed};
     int r = board_new(config, machine->loop, &callbacks, defer_disks, &machine->board, error);
 
     if (r < 0)

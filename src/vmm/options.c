@@ -37,6 +37,8 @@ static const char help[] =
     "  --dirty-tracking HOW of a microvm: auto (the default), bitmap or ring\n"
     "  --disk FILE[,readonly][,serial=TEXT]\n"
     "                       may be given several times; a comma in FILE is doubled\n"
+    "  --net NETWORK[,name=NAME][,mac=MAC][,mtu=N][,queues=N]\n"
+    "                       tap, user or socket; may be given several times (docs/control.md)\n"
     "  --serial WHERE       stdio, unix:PATH (somebody listens there) or file:PATH\n"
     "  --incoming URI       receive a machine: tcp:HOST:PORT, unix:PATH, fd:N, exec:COMMAND, or "
     "defer\n"
@@ -65,6 +67,7 @@ enum option_key {
     OPTION_CPU,
     OPTION_DIRTY_TRACKING,
     OPTION_DISK,
+    OPTION_NET,
     OPTION_SERIAL,
     OPTION_INCOMING,
     OPTION_CLOCK,
@@ -89,6 +92,7 @@ static const struct option long_options[] = {
     {"cpu", required_argument, NULL, OPTION_CPU},
     {"dirty-tracking", required_argument, NULL, OPTION_DIRTY_TRACKING},
     {"disk", required_argument, NULL, OPTION_DISK},
+    {"net", required_argument, NULL, OPTION_NET},
     {"serial", required_argument, NULL, OPTION_SERIAL},
     {"incoming", required_argument, NULL, OPTION_INCOMING},
     {"clock", required_argument, NULL, OPTION_CLOCK},
@@ -295,6 +299,8 @@ static int set_option(struct vmm_options *options, int option, const char *value
         return set_tracking(config, value, error);
     case OPTION_DISK:
         return add_disk(config, value, error);
+    case OPTION_NET:
+        return options_add_net(config, value, error);
     case OPTION_SERIAL:
         return set_text(&options->serial, value);
     case OPTION_INCOMING:
@@ -337,6 +343,9 @@ static int check(const struct vmm_options *options, struct gw_error *error)
         return invalid("--initrd and --append need --kernel");
     if (config->clock == GW_CLOCK_INSTRUCTIONS && config->cpus != 1)
         return invalid("--clock instructions needs --cpus 1");
+    if (config->clock == GW_CLOCK_INSTRUCTIONS && config->net_count)
+        return invalid("--clock instructions goes without --net: what arrives from outside would "
+                       "make each run another one");
     return 0;
 }
 
@@ -404,9 +413,9 @@ static json_t *disks_json(const struct board_config *config)
 json_t *options_json(const struct vmm_options *options)
 {
     const struct board_config *config = &options->config;
-    json_t *all = json_pack("{s:s, s:o, s:o, s:o, s:o}", "version", GW_VERSION, "name",
+    json_t *all = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "version", GW_VERSION, "name",
                             json_text(options->name), "run-dir", json_text(options->run_dir),
-                            "serial", json_text(options->serial), "disks", disks_json(config));
+                            "serial", json_text(options->serial), "disks", disks_json(config), "nets", options_nets_json(config));
 
     if (!all)
         return NULL;

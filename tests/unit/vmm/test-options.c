@@ -85,6 +85,57 @@ static void disks_are_limited(void **state)
         "--disk: a machine has at most 7 disks");
 }
 
+static void a_network_is_split_from_its_card(void **state)
+{
+    struct board_net net;
+
+    assert_int_equal(options_parse_net("user,tcp=8080:80,name=lan,mac=02:00:00:00:0A:fF,a,,b,mtu="
+                                       "9000,queues=4",
+                                       &net, &error),
+                     0);
+    assert_string_equal(net.back_end, "user,tcp=8080:80,a,,b");
+    assert_string_equal(net.name, "lan");
+    assert_memory_equal(net.mac, "\x02\0\0\0\x0a\xff", 6);
+    assert_int_equal(net.mtu, 9000);
+    assert_int_equal(net.queues, 4);
+    free(net.back_end);
+    free(net.name);
+}
+
+static void networks_are_taken_in_their_order(void **state)
+{
+    assert_int_equal(parse("--name a --kernel k --net tap --net user,name=x"), OPTIONS_RUN);
+    assert_int_equal(options.config.net_count, 2);
+    assert_string_equal(options.config.nets[0].back_end, "tap");
+    assert_null(options.config.nets[0].name);
+    assert_string_equal(options.config.nets[1].name, "x");
+    options_fini(&options);
+}
+
+static void mistakes_in_a_network_are_named(void **state)
+{
+    assert_wrong("--name a --kernel k --net ,name=x",
+                 "--net needs a network first: tap, user or socket");
+    assert_wrong("--name a --kernel k --net tap,mtu=67",
+                 "--net: mtu='67' is not a number from 68 to 65535");
+    assert_wrong("--name a --kernel k --net tap,queues=9",
+                 "--net: queues='9' is not a number from 1 to 8");
+    assert_wrong("--name a --kernel k --net tap,mac=01:00:00:00:00:01",
+                 "--net: mac='01:00:00:00:00:01' is not the address of a card, such as "
+                 "02:00:00:00:00:01 (the first byte is even)");
+    assert_wrong("--name a --kernel k --net tap,mac=02:00:00:00:00",
+                 "--net: mac='02:00:00:00:00' is not the address of a card, such as "
+                 "02:00:00:00:00:01 (the first byte is even)");
+    assert_wrong("--name a --kernel k --net tap,name=../x",
+                 "--net: the name '../x' must be letters, digits, '.', '_' and '-', not beginning "
+                 "with '.' or '-'");
+    assert_wrong("--name a --kernel k --clock instructions --net tap",
+                 "--clock instructions goes without --net: what arrives from outside would make "
+                 "each run another one");
+    assert_wrong("--name a --kernel k --net 1 --net 2 --net 3 --net 4 --net 5 --net 6 --net 7",
+                 "--net: a machine has at most 6 networks");
+}
+
 static void mistakes_are_named(void **state)
 {
     assert_wrong("--kernel k", "--name is missing");
@@ -132,6 +183,9 @@ int main(void)
         cmocka_unit_test(everything_is_taken),
         cmocka_unit_test(comma_in_a_file_name_is_doubled),
         cmocka_unit_test(disks_are_limited),
+        cmocka_unit_test(a_network_is_split_from_its_card),
+        cmocka_unit_test(networks_are_taken_in_their_order),
+        cmocka_unit_test(mistakes_in_a_network_are_named),
         cmocka_unit_test(mistakes_are_named),
         cmocka_unit_test(bad_name_is_refused),
     };

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The machine's networks: those of a machine that arrives are found by name; disks and networks are
+ * taken and given up together. */
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "vmm/log.h"
+#include "vmm/machine-internal.h"
+
+/* Whether what was given is called `name`; without a name of its own it has that of its place. */
+static bool is_called(const struct board_net *given, unsigned index, const char *name)
+{
+    char own[16];
+
+    snprintf(own, sizeof own, "net%u", index);
+    return strcmp(given->name ? given->name : own, name) == 0;
+}
+
+static const struct board_net *find_given(const struct board_config *given, const char *name)
+{
+    for (unsigned i = 0; i < given->net_count; i++)
+        if (is_called(&given->nets[i], i, name))
+            return &given->nets[i];
+    return NULL;
+}
+
+/* What is said here of the card must be what the guest knows. */
+static int check_given(const struct board_net *net, const struct board_net *given,
+                       struct gw_error *error)
+{
+    static const uint8_t none[BOARD_MAC_BYTES];
+    const char *differs = NULL;
+
+    if (memcmp(given->mac, none, sizeof none) != 0 &&
+        memcmp(given->mac, net->mac, sizeof net->mac) != 0)
+        differs = "mac";
+    else if (given->mtu && given->mtu != net->mtu)
+        differs = "mtu";
+    else if (given->queues && given->queues != net->queues)
+        differs = "queues";
+    if (!differs)
+        return 0;
+    return machine_fail(error, GW_CODE_INVALID, -EINVAL,
+                        "network '%s' of the machine has another %s than --net says here; leave "
+                        "out %s=",
+                        net->name, differs, differs);
+}
+
+static int match_net(const struct board_config *given, struct board_net *net,
+                     struct gw_error *error)
+{
+    const struct board_net *here = find_given(given, net->name);
+    int r;
+
+    if (!here)
+        return machine_fail(error, GW_CODE_NOT_FOUND, -ENOENT,
+                            "the machine has a network '%s', which is not given here: use --net "
+                            "…,name=%s",
+                            net->name, net->name);
+    r = check_given(net, here, error);
+    if (r < 0)
+        return r;
+    net->back_end = strdup(here->back_end);
+    return net->back_end ? 0 : machine_fail(error, GW_CODE_NO_RESOURCE, -ENOMEM, "out of memory");
+}
+
+int machine_match_nets(const struct board_config *given, struct board_config *config,
+                       struct gw_error *error)
+{
+    int r = 0;
+
+    for (unsigned i = 0; i < config->net_count && r == 0; i++)
+        r = match_net(given, &config->nets[i], error);
+    if (r == 0 && given->net_count > config->net_count)
+        r = machine_fail(error, GW_CODE_INVALID, -EINVAL,
+                         "the machine has %u network(s), but --net was given %u time(s) here",
+                         config->net_count, given->net_count);
+    return r;
+}
+
+int machine_acquire(struct machine *machine, struct gw_error *error)
+{
+    int r = board_acquire_disks(machine->board, error);
+
+    if (r < 0)
+        return r;
+    r = board_acquire_nets(machine->board, error);
+    if (r < 0)
+        (void)board_release_disks(machine->board, NULL);
+    return r;
+}
+
+int machine_release(struct machine *machine, struct gw_error *error)
+{
+    int r = board_release_disks(machine->board, error);
+
+    board_release_nets(machine->board);
+    return r;
+}
+
+void machine_link_changed(void *opaque, const char *name, bool up, const char *why)
+{
+    const struct machine *machine = opaque;
+
+    log_line("machine '%s': network '%s' is %s: %s", machine->options->name, name,
+             up ? "up" : "down", why);
+}
