@@ -159,6 +159,14 @@ static int load_segments(struct vcpu *vcpu, const struct vcpu_state *state)
     return ioctl(vcpu->fd, KVM_SET_SREGS, &old) < 0 ? -errno : 0;
 }
 
+int vcpu_forget_mappings(struct vcpu *vcpu, struct gw_error *error)
+{
+    struct vcpu_state other = vcpu->power_on;
+    other.cr3 ^= GW_PAGE_BYTES;
+    int r = load_segments(vcpu, &other);
+    return r < 0 ? vm_fail(error, -r, "reset a vCPU's memory mappings") : 0;
+}
+
 /* ---- Floating point, vectors, XCR0 ---- */
 
 static int fetch_xcr0(struct vcpu *vcpu, struct vcpu_state *state)

@@ -111,7 +111,9 @@ int vm_reset(struct vm *vm, struct gw_error *error)
 {
     int r = 0;
     for (unsigned i = 0; r == 0 && i < vm->cpus; i++) {
-        r = vcpu_load(&vm->vcpu[i], &vm->vcpu[i].power_on, error);
+        r = vcpu_forget_mappings(&vm->vcpu[i], error);
+        if (r == 0)
+            r = vcpu_load(&vm->vcpu[i], &vm->vcpu[i].power_on, error);
         if (r == 0)
             r = msr_reset_waiting(&vm->vcpu[i], &vm->vcpu[i].power_on, error);
     }

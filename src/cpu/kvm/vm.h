@@ -65,6 +65,10 @@ int vcpu_set_model(struct vcpu *vcpu, struct gw_error *error);
 /* vcpu-state.c: all registers but the clocks */
 int vcpu_fetch(struct vcpu *vcpu, struct vcpu_state *state, struct gw_error *error);
 int vcpu_load(struct vcpu *vcpu, const struct vcpu_state *state, struct gw_error *error);
+/* Before a reset. KVM (Linux 6.12) empties the VMCB of a vCPU that fell into a triple fault on AMD;
+ * where paging is off before and after, it then believes its nested page table to be in place
+ * still, and the vCPU faults for ever. A change of CR3 makes it look again. */
+int vcpu_forget_mappings(struct vcpu *vcpu, struct gw_error *error);
 
 /* msr.c */
 int msr_list(struct vm *vm, struct gw_error *error); /* makes vm->msr_list */
