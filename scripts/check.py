@@ -140,7 +140,11 @@ def run_pytest(run, build, name, *selection):
 
 
 def system(run):
-    return run_pytest(run, BUILD, "system")
+    return run_pytest(run, BUILD, "system", "-m", "not stock_kernel")
+
+
+def stock_kernel(run):
+    return run_pytest(run, BUILD, "stock-kernel", "-m", "stock_kernel")
 
 
 def system_sanitized(run):
@@ -152,6 +156,7 @@ STEPS = [
     Step("guest", guest, 600, "the Linux guests: fetched once, then from the cache"),
     Step("unit", unit, 300, "unit tests, the layering law, headers alone", ["build"]),
     Step("system", system, 900, "whole programs and a real kernel, driven from Python", ["build", "guest"]),
+    Step("stock-kernel", stock_kernel, 1500, "the stock x86-64 kernel under KVM, here or in a nested host", ["build", "guest"]),
     Step("clang", build_clang, 600, "clang with ASan, UBSan and fuzzers"),
     Step("sanitized", unit_sanitized, 400, "unit tests under ASan and UBSan", ["clang"]),
     Step("fuzz", fuzz, 600, "each parser of foreign bytes, a short run", ["clang"]),

@@ -137,16 +137,15 @@ class Console:
         ours = time.time_ns() - time.monotonic_ns()
         since = self.position()
         self.send("tell-time\n")
-        self.wait("^time: asked", timeout_s, since)
+        self.wait("time: asked", timeout_s, since)
         least, most = -math.inf, math.inf
-        for _ in range(asks):
-            since = self.position()
+        for number in range(asks):
             asked = time.monotonic_ns()
-            self.send("\n")
-            told = int(self.wait(r"^time: (\d+)$", timeout_s, since).group(1)) - ours
-            heard = next(line.arrived for line in self.lines[since:] if line.text.startswith("time: "))
-            least, most = max(least, told - int(heard * 1e9)), min(most, told - asked)
+            self.send(f"{number}\n")
+            told = int(self.wait(rf"time: {number}: (\d+) ns", timeout_s, since).group(1)) - ours
+            least, most = max(least, told - time.monotonic_ns()), min(most, told - asked)
         self.send("end\n")
+        self.wait("time: told", timeout_s, since)
         return least, most
 
     def bad_lines(self):

@@ -8,6 +8,9 @@ What QEMU (seen in 7.2) emulates wrongly is kept out of the way:
 - cmpxchg16b computes the flags that it leaves from stale ones, and kernels that use it die: cx16=off;
 - XSETBV of a nested guest does not reach kvm_amd, which loads another XCR0 behind the guest's back: the guest's
   kernel is told to do without XSAVE (GUEST_APPEND);
+- code that one CPU changes while another runs it (Linux patches its own, host and guest alike) may be run as it was:
+  there is one CPU, and what the guest has are threads on it;
+- what it measures of its TSC, which is this host's, depends on what else this host does: it is told;
 - protection keys and five-level paging cost time and add nothing here.
 """
 
@@ -25,12 +28,13 @@ from pathlib import Path
 from . import architectures
 from .guest_image import READY_IMAGES, prepare
 from .host_root import HostRoot
+from .kvm import host_kvm
 from .paths import TREE, build_dir
 
 QEMU = "qemu-system-x86_64"
 INIT = TREE / "tests" / "nested" / "init"
 MEMORY_MIB = 3072
-CPUS = 2
+CPUS = 1
 CPU = "max,la57=off,pku=off,cx16=off"
 GUEST_APPEND = "noxsave"
 ENDED = "nested: ended with "
@@ -76,6 +80,11 @@ def _build_root(command, environment, programs, image, path):
     root.write(path)
 
 
+def _kernel_options():
+    khz = host_kvm().tsc_khz
+    return "console=ttyS0 panic=-1 quiet tsc=reliable" + (f" tsc_early_khz={khz}" if khz else "")
+
+
 class NestedHost:
     """Runs `command` (a list of words) in a nested host. Iterate for its lines; then `status` is how it ended.
     Always close() it; with `with` that is done."""
@@ -96,7 +105,7 @@ class NestedHost:
             ["setpriv", "--pdeathsig", "KILL", QEMU, "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", CPU,
              "-smp", str(CPUS), "-m", str(MEMORY_MIB), "-nodefaults", "-no-user-config", "-display", "none",
              "-no-reboot", "-kernel", image.kernel, "-initrd", self.directory / "root.cpio",
-             "-append", "console=ttyS0 panic=-1 quiet", "-serial", f"file:{self.console}",
+             "-append", _kernel_options(), "-serial", f"file:{self.console}",
              "-device", "virtio-serial-pci", "-device", "virtconsole,chardev=lines",
              "-chardev", "stdio,id=lines,signal=off"],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log, start_new_session=True)

@@ -10,6 +10,7 @@ pytestmark = pytest.mark.stock_kernel
 
 MOVES = 20
 MS = 1_000_000
+HOLE_BYTES = 1 << 30    # below 4 GiB (docs/machine.md)
 
 
 def move(guest, verify=True):
@@ -25,10 +26,21 @@ def move(guest, verify=True):
     return info
 
 
-def check_clock(guest):
-    least, most = guest.console.clock_offset_ns()
-    assert least <= MS and most >= -MS, \
-        f"the guest's clock is {least / 1e6:.3f} to {most / 1e6:.3f} ms ahead of the host's"
+class ClockWatch:
+    """The guest's real-time clock against the host's. Where it stands when Linux is up is Linux's affair (timer
+    interrupts that an emulated CPU misses during its boot are lost to it); from then on it must stay there."""
+
+    def __init__(self, guest):
+        self.guest = guest
+        self.home = guest.console.clock_offset_ns()
+
+    def check(self, when):
+        """No move, and not all of them together, may have shifted it by more than 1 ms."""
+        least, most = self.guest.console.clock_offset_ns()
+        assert least - self.home[1] <= MS and most - self.home[0] >= -MS, \
+            f"{when} the guest's clock is {least / 1e6:.3f} to {most / 1e6:.3f} ms ahead of the host's; " \
+            f"before it was {self.home[0] / 1e6:.3f} to {self.home[1] / 1e6:.3f} ms"
+        return least - self.home[1], most - self.home[0]
 
 
 def finish(guest):
@@ -52,17 +64,17 @@ def test_boots_and_finds_its_devices_by_acpi(boot_amd64):
 
 
 def test_moves_again_and_again_while_all_of_it_works(boot_amd64):
-    guest = boot_amd64(append="godwit.memory=32 godwit.rate=8 godwit.keepers=1")
+    guest = boot_amd64(append="godwit.memory=32 godwit.rate=2 godwit.keepers=1", memory="192M")
     console = guest.console
     console.wait(r"memory: \d+ visits", 120)
     console.wait(r"disk: \d+ visits", 120)
     console.wait(r"clock: \d+ reads", 60)
-    check_clock(guest)
+    clock = ClockWatch(guest)
     since = console.position()
-    for _ in range(MOVES):
+    for number in range(1, MOVES + 1):
         move(guest)
         console.wait_count(2)
-        check_clock(guest)
+        clock.check(f"after move {number}")
     finish(guest)
     numbers = [number for _, number, _ in console.counts(since)]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
@@ -74,12 +86,13 @@ def test_timers_that_wait_across_a_move_fire_after_it(boot_amd64):
                 r"began at (\d+)")
     began = time.monotonic()
     move(guest)
-    guest.console.wait(r"^slept at \d+", 30)
+    guest.console.wait(r"slept at \d+", 30)
     assert 3.5 <= time.monotonic() - began <= 6
 
 
 def test_a_stopped_guest_arrives_stopped_and_its_clock_is_right_when_it_runs(boot_amd64):
     guest = boot_amd64(run="shell", ready="guest# ", disk=False)
+    clock = ClockWatch(guest)
     guest.machine.qmp("stop")
     receiver = guest.receiver("tcp:127.0.0.1:0")
     guest.machine.migrate(receiver.uri)
@@ -88,7 +101,7 @@ def test_a_stopped_guest_arrives_stopped_and_its_clock_is_right_when_it_runs(boo
     guest.arrived(receiver)
     time.sleep(2)
     receiver.qmp("cont")
-    check_clock(guest)
+    clock.check("after 2 s at a stop")
     assert guest.shell("check-dmesg", "dmesg: .*nothing wrong")
 
 
@@ -118,10 +131,12 @@ def test_reset_by_the_host(boot_amd64):
     boots_again(guest, since)
 
 
-def test_a_panic_that_asks_for_a_reboot_gets_one(boot_amd64):
-    guest = boot_amd64(run="shell", ready="guest# ", append="panic=1")
+@pytest.mark.parametrize("cpu", [0, 1])
+def test_a_panic_that_asks_for_a_reboot_gets_one(boot_amd64, cpu):
+    """On either CPU: the second one must come up again also when it is the one that fell."""
+    guest = boot_amd64(run="shell", ready="guest# ", append="panic=1", disk=False)
     since = guest.console.position()
-    guest.console.send("echo c >/proc/sysrq-trigger\n")
+    guest.console.send(f"exec taskset {1 << cpu} sh -c 'echo c >/proc/sysrq-trigger'\n")
     guest.console.wait("Kernel panic - not syncing: sysrq triggered crash", 60, since)
     boots_again(guest, guest.console.position())
 
@@ -142,7 +157,8 @@ def test_memory_on_both_sides_of_the_hole(boot_amd64):
     guest.console.wait(r"memory: \d+ visits", 120)
     kilobytes = guest.shell("grep MemTotal /proc/meminfo", r"MemTotal: +(\d+) kB").group(1)
     assert 4.7 * 2**20 <= int(kilobytes) <= 5 * 2**20
-    assert guest.shell("grep -i 'system ram' /proc/iomem | tail -n 1", r"100000000-13fffffff|\d+-\d+ : System RAM")
+    top = guest.shell("grep 'System RAM' /proc/iomem | tail -n 1", r"100000000-([0-9a-f]+) : System RAM").group(1)
+    assert int(top, 16) + 1 == (5 << 30) + HOLE_BYTES
     guest.shell("finish", "memory: swept .*all good", 60)
     assert guest.console.bad_lines() == []
     assert not any(re.search("out of memory", line.text, re.I) for line in guest.console.lines)
