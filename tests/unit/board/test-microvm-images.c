@@ -483,9 +483,26 @@ static void command_line_is_as_long_as_the_kernel_takes(void **state)
     refused(&config, "has 2048 characters; this kernel takes 2047");
 }
 
+static void the_guest_is_told_of_disks_in_front_and_networks_at_the_end(void **state)
+{
+    struct board_config config = base_config();
+    const struct acpi_config expected = {.cpus = config.cpus, .slots = 0xc7};
+    config.disk_count = 2;
+    config.net_count = 2;
+    struct boot_images images = read_elf(&config);
+    size_t bytes;
+    uint8_t *tables = acpi_tables(&expected, &bytes);
+    assert_non_null(tables);
+    assert_int_equal(segment_at(&images, ACPI_TABLES_BASE)->length, bytes);
+    assert_memory_equal(segment_at(&images, ACPI_TABLES_BASE)->bytes, tables, bytes);
+    free(tables);
+    boot_images_fini(&images);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_guest_is_told_of_disks_in_front_and_networks_at_the_end),
         cmocka_unit_test(bzimage_begins_at_its_64_bit_entry),
         cmocka_unit_test(boot_params_hold_the_setup_header_and_nothing_else_of_the_file),
         cmocka_unit_test(boot_params_tell_what_the_loader_did),
