@@ -114,6 +114,10 @@ static int open_net(struct board *board, unsigned index, bool defer, struct gw_e
                       "…,name=%s",
                       net->name, net->name);
     int r = net_new(net->back_end, &link->back_end, error);
+    if (r == 0 && net->queues > link->back_end->queues_max)
+        r = refuse(GW_CODE_UNSUPPORTED, -EOPNOTSUPP, error,
+                   "network '%s' has %u queues, and %s has at most %u", net->name, net->queues,
+                   link->back_end->what, link->back_end->queues_max);
     if (r == 0)
         r = net_attach(link->back_end, board->loop, link_changed, link, error);
     if (r < 0 || defer)

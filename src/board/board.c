@@ -3,12 +3,13 @@
  * A board's life: start, stop, reset, save, load. Building it is in board-build.c.
  *
  * Threads: the loop's; one per CPU (cpu-threads.c); one for timers with a host clock
- * (timer-thread.c); and any others that stop, save, load or watch (the migration engine's).
+ * (timer-thread.c); one for each network card; and any others that stop, save, load or watch (the migration engine's).
  *
  * Locks, in the order in which they are taken:
  *
  *   control lock  start, stop, reset, watch, save, load: one at a time
  *   I/O lock      all device state, the clock and its timers
+ *   path lock     of each network card: its rings and the network behind (virtio/net.c)
  *   run lock, a CPU's own locks: innermost, nothing else is taken with them
  *
  * The control lock may be held for long, by any thread but a CPU's; no callback of the board's

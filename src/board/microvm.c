@@ -3,7 +3,8 @@
  * How the machine hangs together.
  *
  * Exits come on a vCPU's thread and take the I/O lock for the device. What does not leave the vCPU:
- * a virtio driver's notification is an ioeventfd, which the loop serves; a virtio device's
+ * a virtio driver's notification is an ioeventfd, which the loop serves, or a network card's own
+ * thread if the queue is for frames; a virtio device's
  * interrupt is an irqfd, and one write to it is one edge on its IOAPIC pin. The pins of virtio are
  * edge triggered (the DSDT says so), and a device raises its line again for every cause and after
  * every acknowledgement that leaves one, so no cause is lost. The serial port's and the GED's lines

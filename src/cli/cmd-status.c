@@ -57,8 +57,8 @@ static void print_machine(const json_t *machine)
         printf("disk %zu     %s%s\n", i + 1, text(disk, "path"),
                json_is_true(json_object_get(disk, "read-only")) ? " (read-only)" : "");
     json_array_foreach(json_object_get(machine, "nets"), i, net)
-        printf("network %zu  %s, %s, %s\n", i + 1, text(net, "name"), text(net, "network"),
-               text(net, "mac"));
+        printf("network %zu  %s, %s, %s, link %s\n", i + 1, text(net, "name"), text(net, "network"),
+               text(net, "mac"), json_is_true(json_object_get(net, "link-up")) ? "up" : "down");
     if (*text(machine, "incoming"))
         printf("waits at   %s\n", text(machine, "incoming"));
 }

@@ -5,7 +5,7 @@
  *
  * Threads: register access, timers and completions all run with the machine's I/O lock held, by
  * whichever thread they come from (a hart's or the loop's). A device therefore needs no lock of its
- * own. A device that has work in flight on another thread or in the kernel finishes it in drain(),
+ * own, unless it has a thread of its own, as the network card has (virtio/net.c). A device that has work in flight on another thread or in the kernel finishes it in drain(),
  * which like resume() and reset() is called with the I/O lock held.
  */
 #ifndef DEVICE_DEVICE_H

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "vmm/json-text.h"
+#include "virtio/net.h"
 #include "vmm/log.h"
 
 #define MAX_FLIGHTS 256
@@ -250,6 +251,27 @@ static json_t *disks_json(const struct board_config *config)
     return disks;
 }
 
+static json_t *nets_json(struct machine *machine, const struct board_config *config)
+{
+    json_t *nets = options_nets_json(config);
+
+    for (unsigned i = 0; i < config->net_count; i++) {
+        struct virtio_net_view view;
+        board_look_net(machine->board, i, &view);
+        const struct virtio_net_counters *counters = &view.counters;
+        json_t *live = json_pack(
+            "{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "link-up", view.link_up, "frames-in",
+            (json_int_t)counters->frames_in, "bytes-in", (json_int_t)counters->bytes_in,
+            "frames-out", (json_int_t)counters->frames_out, "bytes-out",
+            (json_int_t)counters->bytes_out, "filtered", (json_int_t)counters->filtered,
+            "dropped-in", (json_int_t)counters->dropped_in, "dropped-out",
+            (json_int_t)counters->dropped_out);
+        json_object_update(json_array_get(nets, i), live);
+        json_decref(live);
+    }
+    return nets;
+}
+
 /* The parts that only a machine has that is there. */
 static void add_board(struct machine *machine, json_t *all)
 {
@@ -264,7 +286,7 @@ static void add_board(struct machine *machine, json_t *all)
                         json_text(config->cpu_model ? config->cpu_model->name : NULL));
     json_object_set_new(all, "dirty-tracker", json_string(board_tracker(machine->board).ops->name));
     json_object_set_new(all, "disks", disks_json(config));
-    json_object_set_new(all, "nets", options_nets_json(config));
+    json_object_set_new(all, "nets", nets_json(machine, config));
     json_object_set_new(all, "instructions",
                         json_integer((json_int_t)board_instructions(machine->board)));
 }

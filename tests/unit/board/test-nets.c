@@ -137,6 +137,16 @@ static void a_network_that_is_not_given_is_asked_for_by_name(void **state)
         "the machine has a network 'lan' and none is given for it here; use --net …,name=lan");
 }
 
+static void more_queues_than_the_network_has_are_refused_before_anything_is_open(void **state)
+{
+    struct board *board;
+    struct board_config config = net_config(1);
+    struct gw_error error = {0};
+    config.nets[0].queues = 2;
+    assert_int_equal(make(&config, true, &board, &error), -EOPNOTSUPP);
+    assert_non_null(strstr(error.message, "network 'net0' has 2 queues"));
+}
+
 static void a_network_that_does_not_exist_is_refused(void **state)
 {
     struct board *board;
@@ -187,6 +197,7 @@ int main(void)
         cmocka_unit_test(a_network_that_another_holds_is_refused),
         cmocka_unit_test(a_deferred_board_runs_only_with_its_networks),
         cmocka_unit_test(a_network_that_is_not_given_is_asked_for_by_name),
+        cmocka_unit_test(more_queues_than_the_network_has_are_refused_before_anything_is_open),
         cmocka_unit_test(a_network_that_does_not_exist_is_refused),
         cmocka_unit_test(a_machine_moves_with_its_networks),
     };
