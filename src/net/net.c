@@ -14,6 +14,7 @@ static const struct {
     char separator; /* between the name and the rest: ':' one word, ',' a list */
     int (*make)(const char *text, struct net **ret_net, struct gw_error *error);
 } kinds[] = {
+    {"tap", ':', net_tap_new},
     {"socket", ':', net_socket_new},
 };
 

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Announcements: the frame, and when it comes. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "net-bench.h"
+#include "net/announce.h"
+
+static const uint8_t mac[NET_MAC_BYTES] = {0x52, 0x54, 0, 1, 2, 3};
+
+/* Two networks on one wire: the announcements of one are what the other gets. */
+struct wire {
+    struct bench from, to;
+    struct net_announcer *announcer;
+};
+
+static void begin(struct wire *wire)
+{
+    char text[128];
+    const char *path = bench_path("wire");
+    snprintf(text, sizeof text, "socket:listen:unix:%s", path);
+    bench_new(&wire->to, text);
+    bench_acquire(&wire->to);
+    snprintf(text, sizeof text, "socket:unix:%s", path);
+    bench_new(&wire->from, text);
+    bench_acquire(&wire->from);
+    bench_expect_up(&wire->from);
+    bench_expect_up(&wire->to);
+    assert_int_equal(net_announcer_new(wire->from.net, wire->from.loop, &wire->announcer, NULL), 0);
+}
+
+static void end(struct wire *wire)
+{
+    net_announcer_free(wire->announcer);
+    bench_free(&wire->from);
+    bench_free(&wire->to);
+}
+
+static unsigned count_arrived(struct wire *wire)
+{
+    uint8_t frame[100];
+    unsigned count = 0;
+    while (bench_receive(&wire->to, 0, frame, sizeof frame) > 0)
+        count++;
+    return count;
+}
+
+static void the_first_one_is_a_rarp_request_at_once(void **state)
+{
+    static const uint8_t expected[ANNOUNCE_FRAME_BYTES] = {
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x52, 0x54, 0, 1, 2, 3, /* to all, from the guest */
+        0x80, 0x35, 0,    1,    8,    0,    6,    4,    0, 3,       /* request reverse */
+        0x52, 0x54, 0,    1,    2,    3,    0,    0,    0, 0,       /* sender */
+        0x52, 0x54, 0,    1,    2,    3,    0,    0,    0, 0,       /* target */
+    };
+    uint8_t frame[100];
+    struct wire wire;
+    begin(&wire);
+    net_announcer_start(wire.announcer, mac);
+    assert_int_equal(bench_receive(&wire.to, 0, frame, sizeof frame), ANNOUNCE_FRAME_BYTES);
+    assert_memory_equal(frame, expected, sizeof expected);
+    assert_int_equal(net_announcer_sent(wire.announcer), 1);
+    end(&wire);
+}
+
+static void it_is_said_six_times_ever_more_rarely(void **state)
+{
+    uint64_t at_ms[ANNOUNCE_TIMES];
+    static const unsigned due_ms[ANNOUNCE_TIMES] = {0, 50, 200, 450, 800, 1250};
+    unsigned count = 0;
+    struct wire wire;
+    begin(&wire);
+    uint64_t start = host_monotonic_ns();
+    net_announcer_start(wire.announcer, mac);
+    while (host_monotonic_ns() - start < UINT64_C(1900000000)) {
+        for (unsigned n = count_arrived(&wire); n > 0; n--) {
+            assert_true(count < ANNOUNCE_TIMES);
+            at_ms[count++] = (host_monotonic_ns() - start) / 1000000;
+        }
+        sd_event_run(wire.from.loop, 2000);
+    }
+    assert_int_equal(count, ANNOUNCE_TIMES);
+    for (unsigned i = 0; i < ANNOUNCE_TIMES; i++)
+        assert_in_range(at_ms[i], due_ms[i], due_ms[i] + 400); /* the host may be busy */
+    assert_int_equal(net_announcer_sent(wire.announcer), ANNOUNCE_TIMES);
+    end(&wire);
+}
+
+static void a_stopped_one_is_silent_and_can_begin_again(void **state)
+{
+    struct wire wire;
+    begin(&wire);
+    net_announcer_start(wire.announcer, mac);
+    net_announcer_stop(wire.announcer);
+    bench_run_for(&wire.from, 150);
+    assert_int_equal(count_arrived(&wire), 1);
+    net_announcer_start(wire.announcer, mac);
+    bench_run_for(&wire.from, 120);
+    assert_int_equal(count_arrived(&wire), 2);
+    assert_int_equal(net_announcer_sent(wire.announcer), 2);
+    end(&wire);
+}
+
+static void without_a_link_nothing_is_counted_and_the_rest_still_comes(void **state)
+{
+    struct wire wire;
+    begin(&wire);
+    net_release(wire.to.net);
+    bench_expect_down(&wire.from, "closed the connection");
+    net_announcer_start(wire.announcer, mac);
+    assert_int_equal(net_announcer_sent(wire.announcer), 0);
+    bench_acquire(&wire.to);
+    bench_expect_up(&wire.from);
+    bench_run_for(&wire.from, 600);
+    assert_true(net_announcer_sent(wire.announcer) >= 1);
+    end(&wire);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_first_one_is_a_rarp_request_at_once),
+        cmocka_unit_test(it_is_said_six_times_ever_more_rarely),
+        cmocka_unit_test(a_stopped_one_is_silent_and_can_begin_again),
+        cmocka_unit_test(without_a_link_nothing_is_counted_and_the_rest_still_comes),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    bench_remove_folder();
+    return failed;
+}
