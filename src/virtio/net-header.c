@@ -42,11 +42,13 @@ static bool segmentation_allowed(uint8_t type, unsigned offloads)
     return false;
 }
 
-/* A frame that is to be cut needs its checksum filled in as well (§5.1.6.2.1). */
-bool net_header_clean(uint8_t header[NET_HEADER_BYTES], uint64_t frame_bytes, unsigned offloads)
+/* A driver's frame that is to be cut needs its checksum filled in as well (§5.1.6.2.1). One that
+ * the host's kernel has put together of several may have been checked there already. */
+bool net_header_clean(uint8_t header[NET_HEADER_BYTES], uint64_t frame_bytes, unsigned offloads,
+                      bool received)
 {
-    uint8_t known = offloads & NET_CHECKSUM ? FLAG_NEEDS_CSUM | FLAG_DATA_VALID : FLAG_NEEDS_CSUM;
-    header[AT_FLAGS] &= known;
+    bool may_be_valid = received && offloads & NET_CHECKSUM;
+    header[AT_FLAGS] &= may_be_valid ? FLAG_NEEDS_CSUM | FLAG_DATA_VALID : FLAG_NEEDS_CSUM;
     put_le16(header + AT_BUFFERS, 1);
     if (header[AT_FLAGS] & FLAG_NEEDS_CSUM) {
         if (!(offloads & NET_CHECKSUM) || !checksum_fits(header, frame_bytes))
@@ -58,7 +60,7 @@ bool net_header_clean(uint8_t header[NET_HEADER_BYTES], uint64_t frame_bytes, un
         put_le32(header + AT_HEADER_BYTES, 0);
         return true;
     }
-    return header[AT_FLAGS] & FLAG_NEEDS_CSUM && get_le16(header + AT_GSO_SIZE) != 0 &&
+    return header[AT_FLAGS] != 0 && get_le16(header + AT_GSO_SIZE) != 0 &&
            get_le16(header + AT_HEADER_BYTES) <= frame_bytes &&
            segmentation_allowed(header[AT_GSO_TYPE], offloads);
 }

@@ -89,7 +89,8 @@ unsigned net_offloads_out(const struct virtio_net *net);
 /* Makes a header out of what anybody may have written, for a frame of so many bytes: false when it
  * asks for what is not in `offloads`, or for what the frame is not. What it keeps are the fields
  * that mean something. */
-bool net_header_clean(uint8_t header[NET_HEADER_BYTES], uint64_t frame_bytes, unsigned offloads);
+bool net_header_clean(uint8_t header[NET_HEADER_BYTES], uint64_t frame_bytes, unsigned offloads,
+                      bool received);
 
 /* net-control.c: I/O lock held. */
 void net_control(struct virtio_net *net, struct virtio_queue *queue, struct virtio_chain *chain);

@@ -45,7 +45,7 @@ static enum sent give_frame(struct virtio_net *net, unsigned pair, const struct 
     struct iovec *iov = net->pair[pair].iov;
     uint64_t bytes = chain->readable_bytes - NET_HEADER_BYTES;
     if (bytes < ETHERNET_HEADER_BYTES || bytes > NET_FRAME_BYTES ||
-        !net_header_clean(header, bytes, net_offloads_out(net)))
+        !net_header_clean(header, bytes, net_offloads_out(net), false))
         return SENT_NEVER;
     iov[0] = (struct iovec){header, NET_HEADER_BYTES};
     unsigned count =
@@ -216,7 +216,7 @@ static bool accept_frame(struct virtio_net *net, struct virtio_net_pair *pair, s
     size_t frame_bytes = bytes - NET_HEADER_BYTES;
     uint8_t *frame = pair->frame + NET_HEADER_BYTES;
     if (bytes < NET_HEADER_BYTES + ETHERNET_HEADER_BYTES ||
-        !net_header_clean(pair->frame, frame_bytes, net_offloads_in(net))) {
+        !net_header_clean(pair->frame, frame_bytes, net_offloads_in(net), true)) {
         net->counters.dropped_in++;
         return false;
     }

@@ -215,6 +215,8 @@ static const struct header_case header_cases[] = {
     {0, 0, 0, 0, 0, 0, 0, true},
     {0, 1, 0, 0, 0, 34, 16, false}, /* not negotiated */
     {BIT(N_CSUM), 1, 0, 0, 0, 34, 16, true},
+    {BIT(N_CSUM), 3, 0, 0, 0, 34, 16, true},
+    {TSO, 2, 1, 54, 1448, 0, 0, false},      /* "checked" is the device's to say */
     {BIT(N_CSUM), 1, 0, 0, 0, 82, 16, true}, /* the last two bytes of 100 */
     {BIT(N_CSUM), 1, 0, 0, 0, 83, 16, false},
     {BIT(N_CSUM), 1, 0, 0, 0, 0xffff, 0xffff, false},
@@ -412,6 +414,21 @@ static void offloads_that_the_guest_does_not_take_do_not_come_in(void **state)
     driver_fetch(&guest.driver, net_slot(0), got, HEADER);
     assert_int_equal(got[0], 1);
     assert_int_equal(get_le16(got + 6), 34);
+}
+
+/* As the host's kernel gives what it has received in several packets and put together. */
+static void a_large_frame_that_was_checked_on_the_host_comes_in(void **state)
+{
+    uint32_t head, bytes;
+    const uint8_t header[HEADER] = {2, 1, 54, 0, 0xa8, 5};
+    net_guest_start(&guest, NET_PLAIN | BIT(N_GUEST_CSUM) | BIT(N_GUEST_TSO4), NET_RING_SIZE);
+    net_guest_offer(&guest, 0, HEADER + NET_FRAME_BYTES);
+    net_ring_kick(&guest, &guest.ring[0]);
+    net_frame(frame, 9000, net_guest_mac);
+    fake_net_put(guest.fake, 0, header, frame, 9000);
+    assert_true(eventually(net_ring_collect(&guest.ring[0], &head, &bytes)));
+    driver_fetch(&guest.driver, net_slot(0), got, HEADER);
+    assert_memory_equal(got, header, 6);
 }
 
 static void a_buffer_smaller_than_a_header_breaks_the_device(void **state)
@@ -636,6 +653,7 @@ int main(void)
         BARE(the_largest_frame_comes_in),
         BARE(truncated_frames_are_dropped),
         T(offloads_that_the_guest_does_not_take_do_not_come_in),
+        T(a_large_frame_that_was_checked_on_the_host_comes_in),
         BARE(a_buffer_smaller_than_a_header_breaks_the_device),
         BARE(a_receive_chain_to_read_from_breaks_the_device),
         BARE(a_network_that_fails_is_asked_again_a_little_later),
