@@ -184,10 +184,11 @@ class Guest:
     """A Linux guest that moves: its console stays the same, the machine under it changes."""
 
     def __init__(self, directory, image, console, name="guest", memory="128M", cpus=1, disk=None,
-                 append="", options=()):
+                 append="", options=(), nets=()):
         self.directory, self.image, self.console, self.name = directory, image, console, name
         self.disk = disk
         self.memory, self.cpus, self.append, self.options = memory, cpus, append, options
+        self.nets = nets    # for --net, on every host
         self.machine = None
         self._hosts = 0
 
@@ -197,7 +198,8 @@ class Guest:
 
     def _devices(self):
         disks = ["--disk", self.disk] if self.disk else []
-        return ["--serial", self.console.serial, *disks]
+        nets = [word for net in self.nets for word in ("--net", net)]
+        return ["--serial", self.console.serial, *disks, *nets]
 
     def boot(self):
         image = self.image

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Guests with network cards, on one socket network: they reach each other, also while one moves."""
+
+import re
+import time
+
+import pytest
+
+PINGS = 100
+
+
+@pytest.fixture
+def network(tmp_path, image):
+    """For one guest that listens, and for the others. Their driver is a module of the guest's image."""
+    order = image.kernel.parent / "guest.order"
+    if "virtio_net" not in order.read_text().split():
+        pytest.skip(f"the guest's image has no virtio_net: {order} does not name it")
+    return f"socket:listen:unix:{tmp_path}/net", f"socket:unix:{tmp_path}/net"
+
+
+def configure(guest, number):
+    guest.shell(f"load-modules virtio_net; ip addr add 10.0.0.{number}/24 dev eth0; ip link set eth0 up; echo up=$?",
+                r"^up=0")
+
+
+@pytest.fixture
+def pair(boot, network):
+    guests = [boot(run="shell", ready="guest# ", disk=False, nets=[net]) for net in network]
+    for number, guest in enumerate(guests, 1):
+        configure(guest, number)
+    return guests
+
+
+def net_of(machine):
+    return machine.qmp("x-godwit-query-machine")["nets"][0]
+
+
+def move(guest):
+    receiver = guest.receiver("tcp:127.0.0.1:0")
+    guest.machine.migrate(receiver.uri)
+    info = guest.machine.wait_migration(60)
+    assert info["status"] == "completed", info.get("error-desc")
+    receiver.wait_status("running")
+    guest.arrived(receiver)
+
+
+@pytest.mark.sanitized
+def test_two_guests_reach_each_other(pair):
+    one, other = pair
+    one.shell("ping -c 3 10.0.0.2", "3 packets received")
+    other.shell("ping -c 3 -s 1400 10.0.0.1", "3 packets received")
+    assert net_of(one.machine)["dropped-in"] == net_of(one.machine)["dropped-out"] == 0
+
+
+def test_no_ping_is_lost_when_a_guest_moves(pair):
+    one, other = pair
+    address = net_of(other.machine)["mac"]
+    since = other.console.position()
+    other.console.send(f"ping -c {PINGS} -i 0.1 10.0.0.1\n")
+    other.console.wait("seq=5 ", 30, since)
+    for _ in range(3):
+        move(other)
+        time.sleep(0.5)
+    assert other.console.wait(r"(\d+) packets received", 60, since).group(1) == str(PINGS)
+    assert net_of(other.machine)["mac"] == address
+    other.shell("cat /sys/class/net/eth0/address", re.escape(address))
+
+
+def test_a_guest_that_has_moved_announces_itself(pair):
+    other = pair[1]
+    other.shell("echo 1 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6; echo off=$?", "^off=0")
+    move(other)
+    deadline = time.monotonic() + 10
+    while net_of(other.machine)["frames-out"] == 0 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert net_of(other.machine)["frames-out"] > 0
+
+
+def test_a_guest_sees_its_link_go_and_come(pair, boot, network):
+    one, other = pair
+    one.machine.kill()
+    other.shell("while grep -q 1 /sys/class/net/eth0/carrier; do sleep 0.1; done; echo carrier=gone", "^carrier=gone")
+    assert "network 'net0' is down" in other.machine.stderr()
+    again = boot(run="shell", ready="guest# ", disk=False, nets=[network[0]])
+    configure(again, 1)
+    other.shell("until grep -q 1 /sys/class/net/eth0/carrier; do sleep 0.1; done; echo carrier=there",
+                "^carrier=there")
+    other.shell("ping -c 3 10.0.0.1", "3 packets received")
+
+
+def test_a_destination_without_the_network_refuses_before_any_memory(pair):
+    other = pair[1]
+    nets, other.nets = other.nets, []
+    receiver = other.receiver("tcp:127.0.0.1:0")
+    other.nets = nets
+    with receiver:
+        other.machine.migrate(receiver.uri)
+        info = other.machine.wait_migration(30)
+        assert info["status"] == "failed"
+        assert "the machine has a network 'net0', which is not given here" in info["error-desc"]
+        assert info.get("ram", {}).get("transferred", 0) < 1 << 20
+    other.shell("ping -c 3 10.0.0.1", "3 packets received")
