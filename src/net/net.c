@@ -15,6 +15,7 @@ static const struct {
     int (*make)(const char *text, struct net **ret_net, struct gw_error *error);
 } kinds[] = {
     {"tap", ':', net_tap_new},
+    {"user", ',', net_user_new},
     {"socket", ':', net_socket_new},
 };
 

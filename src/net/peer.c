@@ -37,6 +37,7 @@ int peer_connected(struct net_peer *peer, int fd)
     }
     peer->fd = fd;
     peer->fault[0] = 0;
+    peer->broken = false;
     peer->rest_begin = peer->rest_end = 0;
     frames_clear(&peer->in);
     link_show(&peer->link, 0, fd);
@@ -183,11 +184,13 @@ static ssize_t receive_locked(struct net_peer *peer, const struct iovec *iov, un
             link_retry_reset(&peer->link);
             return give(iov, count, frame, bytes);
         }
-        if (r < 0)
+        if (r < 0) {
+            peer->broken = true;
             return end(peer,
                        "the other side announced a frame of %zu bytes, more than the %u that one "
                        "may have, and the connection was closed",
                        bytes, NET_FRAME_BYTES);
+        }
         ssize_t n = read_more(peer);
         if (n < 0)
             return n;

@@ -24,6 +24,7 @@ struct net_peer {
     uint8_t *rest; /* of a frame that was written in part */
     size_t rest_begin, rest_end;
     char fault[LINK_WHY_BYTES - 128]; /* why the connection has to end; "" while it is well */
+    bool broken;                      /* the fault is that of a peer who breaks the framing */
 };
 
 int peer_init(struct net_peer *peer, struct gw_error *error); /* after link_init() */
