@@ -120,6 +120,8 @@ static int open_net(struct board *board, unsigned index, bool defer, struct gw_e
                    link->back_end->what, link->back_end->queues_max);
     if (r == 0)
         r = net_attach(link->back_end, board->loop, link_changed, link, error);
+    if (r == 0)
+        r = net_announcer_new(link->back_end, board->loop, &link->announcer, error);
     if (r < 0 || defer)
         return r;
     return acquire(link, error);
@@ -145,8 +147,10 @@ int board_acquire_nets(struct board *board, struct gw_error *error)
 
 void board_release_nets(struct board *board)
 {
-    for (unsigned i = 0; i < board->config.net_count; i++)
+    for (unsigned i = 0; i < board->config.net_count; i++) {
+        net_announcer_stop(board->link[i].announcer);
         net_release(board->link[i].back_end);
+    }
 }
 
 int board_check_nets(const struct board *board, struct gw_error *error)
@@ -157,11 +161,6 @@ int board_check_nets(const struct board *board, struct gw_error *error)
                           "network '%s' is not open: the machine cannot run without it",
                           board->config.nets[i].name);
     return 0;
-}
-
-struct net *board_net(struct board *board, unsigned index)
-{
-    return board->link[index].back_end;
 }
 
 /* ---- Devices ---- */
@@ -186,10 +185,15 @@ int board_add_net(struct board *board, unsigned index, const struct board_window
 unsigned board_announce_nets(struct board *board)
 {
     unsigned asked = 0;
-    pthread_mutex_lock(&board->io_lock);
-    for (unsigned i = 0; i < board->config.net_count; i++)
-        asked += virtio_net_announce(&board->link[i].device);
-    pthread_mutex_unlock(&board->io_lock);
+    for (unsigned i = 0; i < board->config.net_count; i++) {
+        struct board_link *link = &board->link[i];
+        struct virtio_net_view view;
+        board_look_net(board, i, &view);
+        net_announcer_start(link->announcer, view.mac);
+        pthread_mutex_lock(&board->io_lock);
+        asked += virtio_net_announce(&link->device);
+        pthread_mutex_unlock(&board->io_lock);
+    }
     return asked;
 }
 
@@ -206,6 +210,7 @@ void board_close_nets(struct board *board)
         if (board->link[i].ready)
             virtio_net_fini(&board->link[i].device);
         board->link[i].ready = false;
+        net_announcer_free(board->link[i].announcer);
         net_free(board->link[i].back_end);
         board->link[i].back_end = NULL;
     }

@@ -148,13 +148,12 @@ int board_acquire_nets(struct board *board, struct gw_error *error);
 /* Closes them: nothing is sent or answered from here any more (source before COMMIT). The board
  * can only be freed or acquire again afterwards. The machine must be stopped. The loop's. */
 void board_release_nets(struct board *board);
-/* Asks each guest driver that can to announce its addresses, as after a move: how many were asked.
- * Any thread, running or not. */
+/* After a move: tells the networks from here where the cards' addresses are now, at once and some
+ * times again, and asks each guest driver that can to announce all of its addresses; how many were
+ * asked. The networks are open; running or not. The loop's. */
 unsigned board_announce_nets(struct board *board);
 struct virtio_net_view; /* virtio/net.h */
 void board_look_net(struct board *board, unsigned index, struct virtio_net_view *ret_view);
-struct net;
-struct net *board_net(struct board *board, unsigned index); /* for announcers */
 
 /* Images into RAM, CPUs and devices as after power-on. Does not run them. */
 int board_boot(struct board *board, struct gw_error *error);

@@ -17,6 +17,7 @@
 #include "board/image-file.h"
 #include "device/device.h"
 #include "device/uart16550.h"
+#include "net/announce.h"
 #include "net/net.h"
 #include "virtio/blk.h"
 #include "virtio/net.h"
@@ -108,6 +109,7 @@ struct board_link {
     struct board *board;
     unsigned index;
     struct net *back_end;
+    struct net_announcer *announcer;
     bool ready; /* the device has been made */
     /* I/O lock, and what it says of its own threads */
     struct virtio_net device;

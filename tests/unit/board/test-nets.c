@@ -5,10 +5,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "board/riscv-machine.h"
+#include "net/announce.h"
 
 static char folder[] = "/tmp/godwit-nets-XXXXXX";
 static char text[2][64]; /* of two networks */
@@ -189,6 +192,49 @@ static void a_machine_moves_with_its_networks(void **state)
     machine_free(&m);
 }
 
+/* As QEMU's `-netdev stream` does: a length in front of each frame. */
+static int connect_to(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    return fd;
+}
+
+static size_t read_for(struct machine *m, int fd, uint8_t *bytes, size_t room, uint64_t wait_ns)
+{
+    uint64_t until_ns = host_monotonic_ns() + wait_ns;
+    size_t length = 0;
+    while (length < room && host_monotonic_ns() < until_ns) {
+        ssize_t n = read(fd, bytes + length, room - length);
+        length += n > 0 ? (size_t)n : 0;
+        sd_event_run(m->loop, 5000);
+    }
+    return length;
+}
+
+static void the_network_is_told_where_the_card_is(void **state)
+{
+    enum { FRAME = 4 + ANNOUNCE_FRAME_BYTES };
+    struct machine m;
+    struct board_config config = net_config(1);
+    uint8_t bytes[(ANNOUNCE_TIMES + 1) * FRAME];
+    machine_new(&m, &config);
+    int fd = connect_to(strchr(text[0], '/'));
+    read_for(&m, fd, bytes, 1, 100000000);
+    board_announce_nets(m.board);
+    size_t length = read_for(&m, fd, bytes, sizeof bytes, 2000000000);
+    assert_int_equal(length, ANNOUNCE_TIMES * FRAME);
+    assert_memory_equal(bytes + 4 + 6, settled(m.board, 0)->mac, 6);
+    assert_memory_equal(bytes + 4 + 12, "\x80\x35", 2); /* RARP */
+    board_announce_nets(m.board);
+    board_release_nets(m.board); /* nothing is said of it from here any more */
+    assert_true(read_for(&m, fd, bytes, sizeof bytes, 300000000) <= FRAME);
+    close(fd);
+    machine_free(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -200,6 +246,7 @@ int main(void)
         cmocka_unit_test(more_queues_than_the_network_has_are_refused_before_anything_is_open),
         cmocka_unit_test(a_network_that_does_not_exist_is_refused),
         cmocka_unit_test(a_machine_moves_with_its_networks),
+        cmocka_unit_test(the_network_is_told_where_the_card_is),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
