@@ -102,6 +102,14 @@ static int acquire(struct board_link *link, struct gw_error *error)
     return r;
 }
 
+/* For a machine that arrives: what cannot work here is refused before it comes. */
+static int prepare(struct board_link *link, struct gw_error *error)
+{
+    const struct board_net *net = &link->board->config.nets[link->index];
+    int r = net_preopen(link->back_end, net->queues, error);
+    return r < 0 || !net->mtu ? r : settle_mtu(link, error);
+}
+
 static int open_net(struct board *board, unsigned index, bool defer, struct gw_error *error)
 {
     struct board_link *link = &board->link[index];
@@ -122,9 +130,9 @@ static int open_net(struct board *board, unsigned index, bool defer, struct gw_e
         r = net_attach(link->back_end, board->loop, link_changed, link, error);
     if (r == 0)
         r = net_announcer_new(link->back_end, board->loop, &link->announcer, error);
-    if (r < 0 || defer)
+    if (r < 0)
         return r;
-    return acquire(link, error);
+    return defer ? prepare(link, error) : acquire(link, error);
 }
 
 int board_open_nets(struct board *board, bool defer, struct gw_error *error)

@@ -54,16 +54,32 @@ void net_free(struct net *net)
     net->ops->free(net);
 }
 
+static int check_queues(const struct net *net, unsigned queues, struct gw_error *error)
+{
+    if (queues > 0 && queues <= net->queues_max)
+        return 0;
+    return gw_error_set(error, GW_LAYER_NET, GW_CODE_UNSUPPORTED, -EOPNOTSUPP,
+                        "%s has at most %u pairs of queues, not %u", net->what, net->queues_max,
+                        queues);
+}
+
+int net_preopen(struct net *net, unsigned queues, struct gw_error *error)
+{
+    if (net->held)
+        return 0;
+    int r = check_queues(net, queues, error);
+    return r < 0 || !net->ops->preopen ? r : net->ops->preopen(net, queues, error);
+}
+
 int net_acquire(struct net *net, unsigned queues, struct gw_error *error)
 {
     if (net->held)
         return 0;
-    if (queues == 0 || queues > net->queues_max)
-        return gw_error_set(error, GW_LAYER_NET, GW_CODE_UNSUPPORTED, -EOPNOTSUPP,
-                            "%s has at most %u pairs of queues, not %u", net->what, net->queues_max,
-                            queues);
+    int r = check_queues(net, queues, error);
+    if (r < 0)
+        return r;
     net->queues = queues;
-    int r = net->ops->acquire(net, error);
+    r = net->ops->acquire(net, error);
     if (r == 0)
         net->held = true;
     return r;

@@ -49,7 +49,8 @@ enum net_offload {
 struct net;
 
 struct net_ops {
-    const char *name;                                        /* "tap", "user", "socket" */
+    const char *name; /* "tap", "user", "socket" */
+    int (*preopen)(struct net *net, unsigned queues, struct gw_error *error); /* may be NULL */
     int (*acquire)(struct net *net, struct gw_error *error); /* `queues` says how many */
     void (*release)(struct net *net);
     int (*attach)(struct net *net, sd_event *loop, struct gw_error *error); /* may be NULL */
@@ -90,6 +91,11 @@ struct net {
  * nothing. -EINVAL with a sentence that names the word and what may stand there. */
 int net_new(const char *text, struct net **ret_net, struct gw_error *error);
 void net_free(struct net *net); /* releases; NULL is fine */
+
+/* For a destination, before any memory moves: refuses what net_acquire() would certainly refuse,
+ * and opens what may be open already while nobody holds it, so that a switch knows its port in
+ * time. What is in use is no refusal yet: the source may be about to give it up. Idempotent. */
+int net_preopen(struct net *net, unsigned queues, struct gw_error *error);
 
 /* Opens. Each refusal is a sentence that names the network and the remedy: -ENOENT there is no
  * such interface (and no right to make it), -EPERM, -EBUSY another process has it, -EOPNOTSUPP the

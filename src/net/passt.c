@@ -139,6 +139,20 @@ static int refuse(int r, struct gw_error *error)
                         "--net user: passt cannot be started: %s", strerror(-r));
 }
 
+int passt_find(struct gw_error *error)
+{
+    const char *folder = getenv("PATH");
+    while (folder && *folder) {
+        char path[512];
+        size_t length = strcspn(folder, ":");
+        snprintf(path, sizeof path, "%.*s/passt", (int)length, folder);
+        if (access(path, X_OK) == 0)
+            return 0;
+        folder += length + (folder[length] != 0);
+    }
+    return refuse(-ENOENT, error);
+}
+
 int passt_start(struct passt *passt, char *const *forwards, int *ret_fd, struct gw_error *error)
 {
     _cleanup_(close_ends) struct ends ends = {{-1, -1}, {-1, -1}, {-1, -1}};

@@ -25,6 +25,9 @@ struct passt {
 
 void passt_init(struct passt *passt);
 
+/* Whether it is installed. -ENOENT with a sentence. */
+int passt_find(struct gw_error *error);
+
 /* Starts one. `forwards` are more arguments, NULL-terminated. *ret_fd is our end of the stream: the
  * caller's, does not block; passt ends when it is closed, so it cannot outlive us. -ENOENT with a
  * sentence when it is not installed. */

@@ -6,7 +6,9 @@
  * that come then wait in them, as many as the interface's queue is long, and the interface with its
  * place in a bridge stays. A destination on the same host takes over these very files
  * (tap-offer.c); one on another host has an interface of its own, and ours is closed with us. An
- * interface that was made here goes with its last file.
+ * interface that was made here goes with its last file. That other destination opens its files
+ * before the machine comes, for a bridge may take its time until it forwards to a port; what they
+ * get until then is thrown away.
  *
  * When somebody removes the interface, the files stay and are dead (reads and polls fail). They can
  * be tied to an interface again, and are, as soon as one of the name is there.
@@ -33,6 +35,7 @@
 
 #define PIECES_MAX 1024u /* UIO_MAXIOV */
 #define TAP_FLAGS (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR)
+#define WAITING_MAX 4096u /* frames; more than a queue of an interface usually takes */
 #define NAME_TEMPLATE "godwit%d"
 #define OFFLOADS_ALWAYS (NET_CHECKSUM | NET_TSO4 | NET_TSO6 | NET_ECN)
 
@@ -51,6 +54,7 @@ struct net_tap {
     char name[IFNAMSIZ]; /* NAME_TEMPLATE until the kernel has chosen */
     int fds[NET_MAX_QUEUES];
     unsigned count; /* of them; 0: not open */
+    bool is_fresh;  /* opened by preopen, and what waits is not for the guest */
     bool is_local;  /* the interface is in our network namespace */
     struct tap_offer *offer;
     /* under the link's lock */
@@ -375,7 +379,31 @@ static int open_tap(struct net_tap *tap, unsigned queues, struct gw_error *error
                         strerror(-r));
 }
 
+/* What a switch has sent to everybody since the file was opened, which may be long ago. */
+static void drop_waiting(const struct net_tap *tap)
+{
+    uint8_t ignored[64];
+    for (unsigned i = 0; i < tap->count; i++)
+        for (unsigned n = 0; n < WAITING_MAX; n++)
+            if (read(tap->fds[i], ignored, sizeof ignored) < 0)
+                break;
+}
+
 /* ---- Operations ---- */
+
+static int tap_preopen(struct net *net, unsigned queues, struct gw_error *error)
+{
+    struct net_tap *tap = from_net(net);
+    if (tap->count > 0)
+        return 0;
+    int r = open_named(tap, queues, error);
+    if (r == -EBUSY)
+        return 0;
+    tap->is_fresh = r == 0;
+    if (tap->is_fresh)
+        net->mtu = interface_mtu(tap->name);
+    return r;
+}
 
 static void watch(struct net_tap *tap)
 {
@@ -395,6 +423,9 @@ static int tap_acquire(struct net *net, struct gw_error *error)
         return r;
     if (tap->is_local)
         net->mtu = interface_mtu(tap->name);
+    if (tap->is_fresh)
+        drop_waiting(tap);
+    tap->is_fresh = false;
     pthread_mutex_lock(&tap->link.lock);
     tap->gone = false;
     enable_queues(tap);
@@ -501,6 +532,7 @@ static void tap_free(struct net *net)
 
 static const struct net_ops tap_ops = {
     .name = "tap",
+    .preopen = tap_preopen,
     .acquire = tap_acquire,
     .release = tap_release,
     .attach = link_attach,

@@ -147,6 +147,11 @@ static int acquire_locked(struct net_user *user, struct gw_error *error)
     return gw_error_set(error, GW_LAYER_NET, GW_CODE_UNSUPPORTED, -ECHILD, "--net user: %s", why);
 }
 
+static int user_preopen(struct net *net, unsigned queues, struct gw_error *error)
+{
+    return passt_find(error);
+}
+
 static int user_acquire(struct net *net, struct gw_error *error)
 {
     struct net_user *user = from_net(net);
@@ -183,6 +188,7 @@ static void user_free(struct net *net)
 
 static const struct net_ops user_ops = {
     .name = "user",
+    .preopen = user_preopen,
     .acquire = user_acquire,
     .release = user_release,
     .attach = link_attach,

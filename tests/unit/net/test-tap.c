@@ -671,6 +671,46 @@ static void one_that_was_given_away_can_be_taken_back(void **state)
     bench_free(&source);
 }
 
+/* ---- At a destination ---- */
+
+static void a_prepared_tap_has_its_port_and_drops_what_came_before(void **state)
+{
+    struct bench bench;
+    need_taps();
+    bench_new(&bench, "tap:vm0");
+    assert_int_equal(net_preopen(bench.net, 2, NULL), 0);
+    assert_int_equal(net_preopen(bench.net, 2, NULL), 0);
+    assert_true(interface_flags("vm0", 0, 0) & IFF_UP);
+    int host = host_socket("vm0");
+    for (unsigned i = 0; i < 50; i++)
+        host_sends_seed(host, 100, i);
+    assert_int_equal(net_acquire(bench.net, 2, NULL), 0);
+    bench_expect_up(&bench);
+    host_sends_seed(host, 200, 7);
+    bench_expect_frame(&bench, 0, 200, 7);
+    close(host);
+    bench_free(&bench);
+    assert_int_equal(if_nametoindex("vm0"), 0);
+}
+
+static void one_in_use_can_be_prepared_but_no_other_interface(void **state)
+{
+    struct gw_error error = {0};
+    struct bench bench;
+    need_taps();
+    int other = make_tap("vm1", 0, false);
+    bench_new(&bench, "tap:vm1");
+    assert_int_equal(net_preopen(bench.net, 1, NULL), 0);
+    assert_int_equal(net_acquire(bench.net, 1, NULL), -EBUSY);
+    close(other);
+    bench_acquire(&bench);
+    bench_free(&bench);
+    bench_new(&bench, "tap:lo");
+    assert_int_equal(net_preopen(bench.net, 1, &error), -EINVAL);
+    assert_non_null(strstr(error.message, "is no tap"));
+    bench_free(&bench);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -697,6 +737,8 @@ int main(void)
         cmocka_unit_test(what_comes_while_nobody_holds_it_waits),
         cmocka_unit_test(who_takes_over_gets_what_waits_and_the_same_interface),
         cmocka_unit_test(one_that_was_given_away_can_be_taken_back),
+        cmocka_unit_test(a_prepared_tap_has_its_port_and_drops_what_came_before),
+        cmocka_unit_test(one_in_use_can_be_prepared_but_no_other_interface),
     };
     enter_namespace();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -78,6 +78,7 @@ static void without_passt_the_package_is_named(void **state)
     char *path = strdup(getenv("PATH"));
     assert_int_equal(net_new("user", &net, NULL), 0);
     setenv("PATH", "/nonexistent", 1);
+    assert_int_equal(net_preopen(net, 1, NULL), -ENOENT);
     assert_int_equal(net_acquire(net, 1, &error), -ENOENT);
     setenv("PATH", path, 1);
     assert_non_null(strstr(error.message, "install the package passt"));
@@ -167,6 +168,7 @@ static void the_gateway_answers(void **state)
     struct bench bench;
     need_passt();
     bench_new(&bench, "user");
+    assert_int_equal(net_preopen(bench.net, 1, NULL), 0);
     bench_acquire(&bench);
     bench_expect_up(&bench);
     assert_true(gateway_answers(&bench));
