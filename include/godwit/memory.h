@@ -73,6 +73,9 @@ struct gw_memory_backing {
     bool no_huge_pages;       /* not even where the host could use them by itself (THP) */
     unsigned
         populate_threads; /* the host gives all pages at once, by so many threads; 0: on touch */
+    /* Memory that was made before it was needed, of the same kind: a region of the same name and
+     * size is moved out of it. NULL: there is none. */
+    struct gw_memory *ready;
 };
 
 /*

@@ -48,8 +48,24 @@ static int build_memory(struct board *board, struct gw_error *error)
     board->memory = gw_memory_new();
     if (!board->memory)
         return refuse_resource("the machine's memory", ENOMEM, error);
-    int r = board->kind->add_ram(board, error);
+    int r = board->kind->add_ram(board->memory, board->config.memory_bytes, &board->config.backing,
+                                 error);
+    board->config.backing.ready = NULL; /* the caller's, and used */
     return r < 0 ? r : add_boot_region(board, error);
+}
+
+int board_make_ready_memory(uint64_t bytes, const struct gw_memory_backing *backing,
+                            struct gw_memory **ret_memory, struct gw_error *error)
+{
+    struct gw_memory *memory = gw_memory_new();
+    if (!memory)
+        return refuse_resource("a machine's memory", ENOMEM, error);
+    int r = machine_kind_of_this_host()->add_ram(memory, bytes, backing, error);
+    if (r < 0)
+        gw_memory_free(memory);
+    else
+        *ret_memory = memory;
+    return r;
 }
 
 /* ---- Disks ---- */

@@ -112,8 +112,8 @@ struct board_callbacks {
     void (*serial_output)(void *opaque, const uint8_t *bytes, size_t length);
     /* The serial port has room for input again. On any thread, I/O lock held. */
     void (*serial_room)(void *opaque);
-    /* The link of the network `name` went or came; `why` is a sentence for people; both end with the
-     * call. On the loop thread, perhaps while the board is being built; may be NULL. */
+    /* The link of the network `name` went or came; `why` is a sentence for people; both end with
+     * the call. On the loop thread, perhaps while the board is being built; may be NULL. */
     void (*link)(void *opaque, const char *name, bool up, const char *why);
 };
 
@@ -124,6 +124,14 @@ int board_new(const struct board_config *config, sd_event *loop,
               const struct board_callbacks *callbacks, bool defer_disks, struct board **ret_board,
               struct gw_error *error);
 void board_free(struct board *board); /* stops first */
+
+/*
+ * RAM for a machine of `bytes` that is still to come, so that it need not be made then: what goes
+ * into config.backing.ready. Of the kind that this host is likely to receive; for up to 3 GiB it
+ * fits any. The caller frees it, after a machine was built or without.
+ */
+int board_make_ready_memory(uint64_t bytes, const struct gw_memory_backing *backing,
+                            struct gw_memory **ret_memory, struct gw_error *error);
 
 /* What the machine is, all that was left open filled in: its kind, CPU model, sizes. Any thread. */
 const struct board_config *board_settled_config(const struct board *board);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "board/image-file.h"
@@ -81,4 +82,13 @@ int machine_kind_choose(const struct board_config *config, const struct machine_
         return choose_by_kernel(config->kernel, ret_kind, error);
     *ret_kind = &riscv_virt_kind; /* the one that starts firmware */
     return 0;
+}
+
+const struct machine_kind *machine_kind_of_this_host(void)
+{
+#ifdef GW_HAVE_KVM
+    if (access("/dev/kvm", R_OK | W_OK) == 0)
+        return &microvm_kind;
+#endif
+    return &riscv_virt_kind;
 }

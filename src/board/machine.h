@@ -52,7 +52,9 @@ struct machine_kind {
     /* Building, on the loop's thread, in this order. After a failure fini() is called. */
     int (*check)(const struct board_config *config, struct gw_error *error); /* may be NULL */
     int (*prepare)(struct board *board, struct gw_error *error); /* makes board->machine */
-    int (*add_ram)(struct board *board, struct gw_error *error);
+    int (*add_ram)(struct gw_memory *memory, uint64_t bytes,
+                   const struct gw_memory_backing *backing,
+                   struct gw_error *error); /* also without a board */
     int (*read_images)(const struct board_config *config, struct boot_images *ret_images,
                        struct gw_error *error);
     int (*accept_images)(struct board *board, struct gw_error *error); /* may be NULL */
@@ -85,6 +87,8 @@ extern const struct machine_kind riscv_virt_kind, microvm_kind;
 /* The kind that `config` names, or that its kernel is for; refuses with a sentence. */
 int machine_kind_choose(const struct board_config *config, const struct machine_kind **ret_kind,
                         struct gw_error *error);
+/* The one that a machine without more said is likely to be: with KVM if that is there. */
+const struct machine_kind *machine_kind_of_this_host(void);
 
 struct board_cpu {
     /* set once */

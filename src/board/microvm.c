@@ -185,15 +185,14 @@ static int prepare(struct board *board, struct gw_error *error)
     return r < 0 ? r : check_addresses(board, error);
 }
 
-static int add_ram(struct board *board, struct gw_error *error)
+static int add_ram(struct gw_memory *memory, uint64_t bytes,
+                   const struct gw_memory_backing *backing, struct gw_error *error)
 {
-    uint64_t bytes = board->config.memory_bytes;
     uint64_t low = bytes < MICROVM_LOW_RAM_END ? bytes : MICROVM_LOW_RAM_END;
-    const struct gw_memory_backing *backing = &board->config.backing;
-    int r = gw_memory_add_backed_region(board->memory, "ram", 0, low, backing, error);
+    int r = gw_memory_add_backed_region(memory, "ram", 0, low, backing, error);
     if (r == 0 && bytes > low)
-        r = gw_memory_add_backed_region(board->memory, "ram-high", MICROVM_HIGH_RAM_BASE,
-                                        bytes - low, backing, error);
+        r = gw_memory_add_backed_region(memory, "ram-high", MICROVM_HIGH_RAM_BASE, bytes - low,
+                                        backing, error);
     return r;
 }
 

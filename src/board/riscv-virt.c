@@ -54,10 +54,10 @@ static int prepare(struct board *board, struct gw_error *error)
                                          "no memory for a machine");
 }
 
-static int add_ram(struct board *board, struct gw_error *error)
+static int add_ram(struct gw_memory *memory, uint64_t bytes,
+                   const struct gw_memory_backing *backing, struct gw_error *error)
 {
-    return gw_memory_add_backed_region(board->memory, "ram", RAM_BASE, board->config.memory_bytes,
-                                       &board->config.backing, error);
+    return gw_memory_add_backed_region(memory, "ram", RAM_BASE, bytes, backing, error);
 }
 
 static void watch_harts(void *opaque, bool on)

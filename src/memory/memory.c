@@ -51,7 +51,8 @@ void gw_memory_free(struct gw_memory *memory)
     if (!memory)
         return;
     for (unsigned i = 0; i < memory->count; i++) {
-        munmap(memory->mappings[i].base, memory->mappings[i].bytes);
+        if (memory->mappings[i].base) /* not moved away */
+            munmap(memory->mappings[i].base, memory->mappings[i].bytes);
         if (memory->regions[i].fd >= 0)
             close(memory->regions[i].fd);
     }
@@ -288,12 +289,33 @@ static int populate_region(struct gw_memory_region *region, unsigned threads,
 
 /* ---- Regions ---- */
 
+/* Moves the region out of memory that was made before; false if that has no such region. */
+static bool move_region(struct gw_memory *memory, struct gw_memory *from, const char *name,
+                        uint64_t guest_base, uint64_t bytes)
+{
+    for (unsigned i = 0; from && i < from->count; i++) {
+        struct gw_memory_region *region = &from->regions[i];
+        if (!from->mappings[i].base || strcmp(region->name, name) != 0 || region->bytes != bytes)
+            continue;
+        memory->regions[memory->count] = *region;
+        memory->regions[memory->count].guest_base = guest_base;
+        memory->mappings[memory->count++] = from->mappings[i];
+        from->mappings[i] = (struct mapping){0};
+        region->host = NULL;
+        region->fd = -1;
+        return true;
+    }
+    return false;
+}
+
 static int map_region(struct gw_memory *memory, const char *name, uint64_t guest_base,
                       uint64_t bytes, const struct gw_memory_backing *backing,
                       struct gw_error *error)
 {
     _cleanup_close_ int fd = -1;
     struct mapping mapping;
+    if (move_region(memory, backing->ready, name, guest_base, bytes))
+        return 0;
     int r = open_backing(backing, name, bytes, &fd, error);
     if (r < 0)
         return r;

@@ -137,6 +137,17 @@ static int adopt_own_affairs(const struct board_config *own, struct board_config
     return 0;
 }
 
+/* What was ready and does not fit is given back: its time has passed. */
+static int build_with_ready(struct machine *machine, struct gw_error *error)
+{
+    machine->received.backing.ready = machine->ready;
+    int r = machine_build_board(machine, &machine->received, true, error);
+    machine->received.backing.ready = NULL;
+    gw_memory_free(machine->ready);
+    machine->ready = NULL;
+    return r;
+}
+
 static int prepare_on_loop(void *argument)
 {
     struct operation *operation = argument;
@@ -157,7 +168,7 @@ static int prepare_on_loop(void *argument)
     }
     board_config_fini(&machine->received);
     machine->received = config;
-    r = machine_build_board(machine, &machine->received, true, operation->error);
+    r = build_with_ready(machine, operation->error);
     if (r == 0)
         *operation->ret_memory = board_memory(machine->board);
     return r;

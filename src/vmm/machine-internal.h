@@ -23,6 +23,7 @@ struct machine {
     /* loop thread only; the engine's threads come here by loop_calls_run() */
     struct board *board;          /* NULL while nothing has arrived */
     struct board_config received; /* what came by OFFER; its strings are owned */
+    struct gw_memory *ready;      /* --incoming: RAM for the machine that comes, or NULL */
     bool arriving;                /* --incoming, and the guest is not ours yet */
     bool ever_ran;
     bool run_wanted;    /* what the operator wants: holds through migrations */

@@ -210,7 +210,12 @@ static int build(struct machine *machine, struct gw_error *error)
         r = console_set_sink(machine->console, options->serial, error);
     if (r < 0)
         return r;
-    return options->incoming ? 0 : machine_build_board(machine, &options->config, false, error);
+    if (!options->incoming)
+        return machine_build_board(machine, &options->config, false, error);
+    return options->ready_bytes
+               ? board_make_ready_memory(options->ready_bytes, &options->config.backing,
+                                         &machine->ready, error)
+               : 0;
 }
 
 int machine_new(const struct vmm_options *options, const struct rundir *rundir, sd_event *loop,
@@ -248,6 +253,7 @@ void machine_free(struct machine *machine)
         return;
     if (machine->board)
         machine_drop_board(machine);
+    gw_memory_free(machine->ready);
     console_free(machine->console);
     loop_calls_free(machine->calls);
     board_config_fini(&machine->received);

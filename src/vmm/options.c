@@ -30,7 +30,8 @@ static const char help[] =
     "  --append TEXT        kernel command line\n"
     "  --memory SIZE        512M by default\n"
     "  --memory-backing memfd|anonymous|hugetlb[:2M|:1G]|file:DIR[,thp=off][,populate[=THREADS]]\n"
-    "                       where RAM comes from; memfd by default\n"
+    "        [,ready=SIZE]  where RAM comes from; memfd by default. ready: with --incoming, made "
+    "now\n"
     "  --cpus N             1 by default\n"
     "  --machine NAME       riscv-virt or microvm; by default what the kernel is for\n"
     "  --cpu MODEL          of a microvm: host (the default), x86-64-v2 to -v4, or FILE.json\n"
@@ -201,34 +202,41 @@ static int set_memory_kind(struct gw_memory_backing *backing, const char *text,
     return 0;
 }
 
-static int set_memory_property(struct gw_memory_backing *backing, const char *property,
+static int set_memory_property(struct vmm_options *options, const char *property,
                                struct gw_error *error)
 {
+    struct gw_memory_backing *backing = &options->config.backing;
     long online = sysconf(_SC_NPROCESSORS_ONLN);
     uint64_t threads = online > 0 ? (uint64_t)online : 1;
     if (strcmp(property, "thp=off") == 0 || strcmp(property, "thp=on") == 0) {
         backing->no_huge_pages = strcmp(property, "thp=off") == 0;
         return 0;
     }
+    if (strncmp(property, "ready=", 6) == 0) {
+        if (parse_size(property + 6, &options->ready_bytes) < 0 || options->ready_bytes == 0 ||
+            options->ready_bytes % GW_PAGE_BYTES)
+            return invalid("--memory-backing: '%s' is not ready=SIZE, such as ready=2G", property);
+        return 0;
+    }
     if (strcmp(property, "populate") != 0 &&
         (strncmp(property, "populate=", 9) != 0 || parse_number(property + 9, 64, &threads) < 0 ||
          threads == 0))
         return invalid(
-            "--memory-backing: '%s' is not thp=on, thp=off, populate or populate=THREADS "
-            "(1 to 64)",
+            "--memory-backing: '%s' is not thp=on, thp=off, populate, populate=THREADS (1 to 64) "
+            "or ready=SIZE",
             property);
     backing->populate_threads = (unsigned)threads;
     return 0;
 }
 
-static int set_memory_backing(struct board_config *config, const char *text, struct gw_error *error)
+static int set_memory_backing(struct vmm_options *options, const char *text, struct gw_error *error)
 {
     _cleanup_free_ char *kind = parse_part(&text);
-    int r = kind ? set_memory_kind(&config->backing, kind, error) : -ENOMEM;
+    int r = kind ? set_memory_kind(&options->config.backing, kind, error) : -ENOMEM;
     while (r == 0 && text) {
         _cleanup_free_ char *property = parse_part(&text);
 
-        r = property ? set_memory_property(&config->backing, property, error) : -ENOMEM;
+        r = property ? set_memory_property(options, property, error) : -ENOMEM;
     }
     return r;
 }
@@ -290,7 +298,7 @@ static int set_option(struct vmm_options *options, int option, const char *value
         config->cpus = (unsigned)number;
         return r < 0 || number > 0 ? r : invalid("--cpus must be at least 1");
     case OPTION_MEMORY_BACKING:
-        return set_memory_backing(config, value, error);
+        return set_memory_backing(options, value, error);
     case OPTION_MACHINE:
         return set_text(&config->machine, value);
     case OPTION_CPU:
@@ -337,6 +345,8 @@ static int check(const struct vmm_options *options, struct gw_error *error)
         return invalid(
             "--incoming receives a whole machine: leave out --kernel, --firmware, --initrd, "
             "--append, --machine and --cpu");
+    if (options->ready_bytes && !options->incoming)
+        return invalid("--memory-backing ready=… is for --incoming: here --memory says it");
     if (!options->incoming && !config->kernel && !config->firmware)
         return invalid("--kernel or --firmware is missing (or --incoming, to receive a machine)");
     if (!config->kernel && (config->initrd || config->append))
@@ -415,7 +425,8 @@ json_t *options_json(const struct vmm_options *options)
     const struct board_config *config = &options->config;
     json_t *all = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "version", GW_VERSION, "name",
                             json_text(options->name), "run-dir", json_text(options->run_dir),
-                            "serial", json_text(options->serial), "disks", disks_json(config), "nets", options_nets_json(config));
+                            "serial", json_text(options->serial), "disks", disks_json(config),
+                            "nets", options_nets_json(config));
 
     if (!all)
         return NULL;

@@ -14,6 +14,7 @@ enum options_result { OPTIONS_RUN, OPTIONS_SHOWN, OPTIONS_WRONG }; /* SHOWN: --h
 struct vmm_options {
     char *name, *run_dir, *serial, *incoming; /* owned; NULL where not given */
     struct board_config config;               /* for --incoming: only disks and networks count */
+    uint64_t ready_bytes;                     /* --incoming: memory to have ready; 0: none */
     bool paused;
     int ready_fd; /* -1: none */
 };
