@@ -30,6 +30,8 @@ struct gw_memory_region {
     uint64_t bytes;           /* page multiple */
     uint8_t *host;            /* mapping of `bytes` bytes, owned by the gw_memory */
     int fd;                   /* memfd or file behind the mapping, or -1 (anonymous) */
+    /* Populated, and neither the accessor nor a CPU has written since: all of it is zero. */
+    bool pristine;
     uint64_t host_page_bytes; /* what the host gives and takes at once: 4 KiB or a huge page */
     /*
      * One byte per page, non-zero: written since the tracker last looked. Writers store to guest

@@ -336,8 +336,11 @@ static int map_region(struct gw_memory *memory, const char *name, uint64_t guest
     };
     memcpy(region->name, name, strlen(name));
     memory->mappings[memory->count++] = mapping;
-    return backing->populate_threads ? populate_region(region, backing->populate_threads, error)
-                                     : 0;
+    if (backing->populate_threads == 0)
+        return 0;
+    r = populate_region(region, backing->populate_threads, error);
+    region->pristine = r == 0 && backing->kind != GW_MEMORY_FILE;
+    return r;
 }
 
 int gw_memory_add_backed_region(struct gw_memory *memory, const char *name, uint64_t guest_base,
@@ -394,6 +397,8 @@ struct gw_memory_region *gw_memory_find(const struct gw_memory *memory, uint64_t
 
 static void mark_range(struct gw_memory_region *region, uint64_t offset, uint64_t length)
 {
+    if (region->pristine)
+        region->pristine = false;
     if (!region->dirty || length == 0)
         return;
     uint64_t last = (offset + length - 1) >> GW_PAGE_SHIFT;
@@ -426,6 +431,8 @@ void *gw_memory_map(const struct gw_memory *memory, uint64_t guest, uint64_t len
 {
     uint64_t offset;
     struct gw_memory_region *region = gw_memory_find(memory, guest, length, &offset);
+    if (region && region->pristine)
+        region->pristine = false;
     return region ? region->host + offset : NULL;
 }
 

@@ -39,6 +39,10 @@ int destination_next(struct gw_destination *destination, struct message *ret_mes
                  destination->state_attempt == destination->attempt &&
                  receiver_complete_attempt(destination->receiver, &at_ns) == destination->attempt)
             r = NEXT_PAGES;
+        else if (destination->tells_progress && destination->receiver &&
+                 destination->attempt == 0 &&
+                 receiver_rounds(destination->receiver) > destination->told_round)
+            r = NEXT_ROUND;
         if (r != -ECONNABORTED)
             break;
         monitor_wait(&destination->monitor, UINT64_MAX);
@@ -337,6 +341,17 @@ static int take_record(struct gw_destination *destination, const struct message 
     }
 }
 
+static void tell_progress(struct gw_destination *destination)
+{
+    monitor_enter(&destination->monitor);
+    union wire_body body = {.progress = {.round = receiver_rounds(destination->receiver),
+                                         .pages_raw = receiver_raw_pages(destination->receiver),
+                                         .pages_zero = receiver_zero_pages(destination->receiver)}};
+    monitor_leave(&destination->monitor);
+    destination->told_round = body.progress.round;
+    session_post(&destination->own_session, WIRE_PROGRESS, &body, NULL, 0);
+}
+
 static int take_next(struct gw_destination *destination, enum destination_next next,
                      const struct message *message, struct gw_error *error)
 {
@@ -346,6 +361,9 @@ static int take_next(struct gw_destination *destination, enum destination_next n
     case NEXT_CHANNEL:
         return start_reader(destination,
                             destination->own_session.data[destination->data_thread_count], error);
+    case NEXT_ROUND:
+        tell_progress(destination);
+        return 0;
     case NEXT_PAGES:
         return send_ready(destination, error);
     }

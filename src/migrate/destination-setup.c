@@ -81,6 +81,7 @@ static int take_offer(struct gw_destination *destination, const struct wire_offe
     monitor_enter(&destination->monitor);
     destination->accepted = true;
     monitor_leave(&destination->monitor);
+    destination->tells_progress = features & WIRE_FEATURE_PROGRESS;
     union wire_body body = {.accept = {.features = features,
                                        .record_ns = record_ns,
                                        .data_channels = destination->data_expected}};

@@ -86,6 +86,8 @@ struct gw_destination {
     uint64_t state_total, state_serial;
     uint32_t state_attempt; /* of the state that was loaded last; 0: rehearsal or none */
     uint64_t load_ns;
+    bool tells_progress;        /* granted */
+    uint32_t told_round;        /* by PROGRESS */
     uint32_t attempt;           /* of the SWITCH that is on; 0: none */
     uint32_t cancelled_attempt; /* the last one that was taken back */
     bool verify, ready_sent, verified;
@@ -110,6 +112,7 @@ int destination_await_offer(struct gw_destination *destination, struct gw_error 
 enum destination_next {
     NEXT_RECORD = 1,
     NEXT_CHANNEL, /* a data channel was opened */
+    NEXT_ROUND,   /* another round's memory is in its place */
     NEXT_PAGES,   /* of the attempt that is on all pages and the state are there */
 };
 /* Waits for what is next to be done: enum destination_next, or why there will be nothing. */

@@ -13,6 +13,7 @@
 #define REHEARSE_AGAIN_NS (1000 * MILLISECOND_NS)
 #define PREPARE_AGAIN_NS (1000 * MILLISECOND_NS)
 #define PREPARE_LONG_NS (10 * MILLISECOND_NS)
+#define ARRIVAL_LONG_NS (5 * MILLISECOND_NS)
 #define MAX_NAP_NS (100 * MILLISECOND_NS) /* between rounds with little to send */
 
 int source_start_rounds(struct gw_source *source, struct gw_error *error)
@@ -176,13 +177,43 @@ static int prepare_pause(struct gw_source *source, struct gw_error *error)
     return source->prepared_ns - began_ns > PREPARE_LONG_NS ? -EAGAIN : 0;
 }
 
+/* Waits until all that was sent is in its place on the other side. */
+static int await_arrival(struct gw_source *source, struct gw_error *error)
+{
+    while (source->features & WIRE_FEATURE_PROGRESS &&
+           source->arrived_round < rounds_number(source->rounds)) {
+        struct message message = {0};
+        int r = source_next(source, UINT64_MAX, &message, error);
+        if (r == 1)
+            r = source_take(source, &message, error);
+        message_fini(&message);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* What would make the pause long and can be done ahead. -EAGAIN when that took so long that the
+ * policy should look again. */
+static int clear_the_way(struct gw_source *source, struct gw_error *error)
+{
+    int prepared = prepare_pause(source, error);
+    if (prepared < 0 && prepared != -EAGAIN)
+        return prepared;
+    uint64_t began_ns = source_elapsed_ns(source);
+    int r = await_arrival(source, error);
+    if (r < 0)
+        return r;
+    return source_elapsed_ns(source) - began_ns > ARRIVAL_LONG_NS ? -EAGAIN : prepared;
+}
+
 /* The state must have been rehearsed before a pause. When that had not been known yet, the policy
  * decides again with what it showed. */
 static int try_switch(struct gw_source *source, struct gw_error *error)
 {
     bool rehearsed =
         source->rehearsal == REHEARSAL_PASSED || !(source->features & WIRE_FEATURE_REHEARSAL);
-    int r = prepare_pause(source, error);
+    int r = clear_the_way(source, error);
     if (r < 0)
         return r;
     if (rehearsed)

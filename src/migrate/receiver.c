@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Pages are read from the network straight into guest memory. Two bits a page are kept: `touched`, for a page
- * that has been written here (a zero extent must clear it; an untouched page is zero already and stays
- * unallocated), and `suspect`, for a page whose last copy had the wrong CRC. Honest channels never share a
- * word of these bitmaps within a round; the bits are atomic so that dishonest ones do no harm either.
+ * Pages are read from the network straight into guest memory. Two bits a page are kept: `touched`,
+ * for a page that has been written here (a zero extent must clear it; an untouched page is zero
+ * already and stays unallocated), and `suspect`, for a page whose last copy had the wrong CRC.
+ * Honest channels never share a word of these bitmaps within a round; the bits are atomic so that
+ * dishonest ones do no harm either.
  *
- * First touch of memory is slower than the network on many hosts, so helper threads populate the ranges that
- * the source says are in use, in the order in which they will arrive.
+ * First touch of memory is slower than the network on many hosts, so helper threads populate the
+ * ranges that the source says are in use, in the order in which they will arrive.
  */
 #include "migrate/receiver.h"
 
@@ -74,22 +75,42 @@ static void set_suspect(struct receiver *receiver, unsigned region, uint64_t pag
     if (suspect) {
         if (!set_bit(receiver->suspect[region], page))
             receiver->suspects++;
-    } else if (receiver->suspects > 0 && clear_bit(receiver->suspect[region], page)) {
+    } else if (receiver->suspects > 0 && test_bit(receiver->suspect[region], page) &&
+               clear_bit(receiver->suspect[region], page)) {
         receiver->suspects--;
     }
 }
 
+/* The first page from `page` to `end` that something was written to, or whose last contents are
+ * doubtful; `end` if there is none. */
+static uint64_t next_written(const struct receiver *receiver, unsigned region, uint64_t page,
+                             uint64_t end)
+{
+    while (page < end) {
+        uint64_t word =
+            atomic_load_explicit(&receiver->touched[region][page / 64], memory_order_relaxed) |
+            atomic_load_explicit(&receiver->suspect[region][page / 64], memory_order_relaxed);
+        word >>= page % 64;
+        if (word) {
+            page += (unsigned)__builtin_ctzll(word);
+            return page < end ? page : end;
+        }
+        page += 64 - page % 64;
+    }
+    return end;
+}
+
+/* Most zero pages are of memory that nobody has ever written: it is zero as it is. */
 static void take_zero(struct receiver *receiver, const struct wire_extent *extent)
 {
     uint8_t *host = gw_memory_region(receiver->memory, extent->region)->host;
-    for (uint64_t i = 0; i < extent->page_count; i++) {
-        uint64_t page = extent->first_page + i;
-        set_suspect(receiver, extent->region, page, false);
-        if (!test_bit(receiver->touched[extent->region], page))
-            continue;
+    uint64_t end = extent->first_page + extent->page_count, page = extent->first_page;
+    while ((page = next_written(receiver, extent->region, page, end)) < end) {
         uint8_t *at = host + (page << GW_PAGE_SHIFT);
+        set_suspect(receiver, extent->region, page, false);
         if (!gw_memory_is_zero(at, GW_PAGE_BYTES))
             memset(at, 0, GW_PAGE_BYTES);
+        page++;
     }
     receiver->zero_pages += extent->page_count;
 }
@@ -123,8 +144,8 @@ static int take_extent(struct receiver *receiver, struct channel *channel,
                             "a record EXTENT is too short");
     int r = channel_read(channel, head, WIRE_EXTENT_FIXED_BYTES, error);
     if (r == 0)
-        r = wire_extent_decode(head, header->length, receiver->region_pages,
-                               receiver->region_count, &extent, error);
+        r = wire_extent_decode(head, header->length, receiver->region_pages, receiver->region_count,
+                               &extent, error);
     if (r < 0)
         return r;
     size_t table = wire_extent_table_bytes(&extent);
@@ -217,11 +238,12 @@ static int name_suspect(struct receiver *receiver, unsigned index, struct gw_err
 {
     for (uint64_t page = 0; page < receiver->region_pages[index]; page++)
         if (test_bit(receiver->suspect[index], page))
-            return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_CORRUPT, -EBADMSG,
-                                "the stream is damaged: %llu pages arrived with a wrong CRC and did "
-                                "not come again, the first is page %llu of '%s'",
-                                (unsigned long long)receiver->suspects, (unsigned long long)page,
-                                gw_memory_region(receiver->memory, index)->name);
+            return gw_error_set(
+                error, GW_LAYER_MIGRATE, GW_CODE_CORRUPT, -EBADMSG,
+                "the stream is damaged: %llu pages arrived with a wrong CRC and did "
+                "not come again, the first is page %llu of '%s'",
+                (unsigned long long)receiver->suspects, (unsigned long long)page,
+                gw_memory_region(receiver->memory, index)->name);
     return 0;
 }
 
@@ -311,6 +333,8 @@ int receiver_expect(struct receiver *receiver, const uint8_t *ranges, uint32_t c
 static void mark_present(struct receiver *receiver, unsigned index)
 {
     const struct gw_memory_region *region = gw_memory_region(receiver->memory, index);
+    if (region->pristine)
+        return; /* the host holds all of it, and there is nothing in it */
     for (uint64_t at = gw_memory_next_data(region, 0); at < region->bytes;) {
         uint64_t end = gw_memory_next_hole(region, at);
         for (; at < end; at += GW_PAGE_BYTES)

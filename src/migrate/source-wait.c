@@ -137,10 +137,20 @@ static int take_ready(struct gw_source *source, const struct message *message,
     return 0;
 }
 
+static int take_progress(struct gw_source *source, const struct message *message,
+                         struct gw_error *error)
+{
+    const struct wire_progress *progress = &message->body.progress;
+    if (progress->round <= source->arrived_round || progress->round > rounds_number(source->rounds))
+        return source_out_of_order(message, error);
+    source->arrived_round = progress->round;
+    return 0;
+}
+
 int source_take(struct gw_source *source, const struct message *message, struct gw_error *error)
 {
     if (message->type == WIRE_PROGRESS)
-        return 0;
+        return take_progress(source, message, error);
     if (message->type == WIRE_READY)
         return take_ready(source, message, error);
     if (message->type == WIRE_REHEARSED)

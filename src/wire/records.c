@@ -44,8 +44,8 @@ static const struct field parameters_fields[] = {
     F(wire_parameters, max_bandwidth), F(wire_parameters, downtime_limit_ms),
     F(wire_parameters, peer_timeout_ms), {0}};
 static const struct field progress_fields[] = {
-    F(wire_progress, pages_raw), F(wire_progress, pages_zero), F(wire_progress, populated_bytes),
-    {0}};
+    F(wire_progress, round), Z(wire_progress), F(wire_progress, pages_raw),
+    F(wire_progress, pages_zero), {0}};
 static const struct field resident_fields[] = {
     F(wire_resident, count), Z(wire_resident), {0}};
 static const struct field barrier_fields[] = {

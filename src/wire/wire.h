@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The migration protocol as a pure codec: bytes in, records out, no I/O, no state. This header transcribes
- * docs/protocol.md, version 1; section numbers below are that page's.
+ * The migration protocol as a pure codec: bytes in, records out, no I/O, no state. This header
+ * transcribes docs/protocol.md, version 1; section numbers below are that page's.
  *
- * Decoders treat their input as hostile. They fail with -EBADMSG (or -EPROTONOSUPPORT for versions) and a
- * sentence in `error`, layer "wire". Decoded texts and blobs point into the input: they live as long as it.
+ * Decoders treat their input as hostile. They fail with -EBADMSG (or -EPROTONOSUPPORT for versions)
+ * and a sentence in `error`, layer "wire". Decoded texts and blobs point into the input: they live
+ * as long as it.
  */
 #ifndef WIRE_WIRE_H
 #define WIRE_WIRE_H
@@ -40,9 +41,10 @@ struct wire_preamble {
 
 void wire_preamble_encode(const struct wire_preamble *preamble, uint8_t to[WIRE_PREAMBLE_BYTES]);
 /* Checks everything but whether the versions meet: GW_CODE_CORRUPT. */
-int wire_preamble_decode(const uint8_t from[WIRE_PREAMBLE_BYTES], struct wire_preamble *ret_preamble,
-                         struct gw_error *error);
-/* Whether `length` bytes can be the beginning of a preamble; so that garbage is refused at its first byte. */
+int wire_preamble_decode(const uint8_t from[WIRE_PREAMBLE_BYTES],
+                         struct wire_preamble *ret_preamble, struct gw_error *error);
+/* Whether `length` bytes can be the beginning of a preamble; so that garbage is refused at its
+ * first byte. */
 bool wire_preamble_begins(const uint8_t *from, size_t length);
 /* The highest version in both ranges, or -EPROTONOSUPPORT with both ranges in the sentence. */
 int wire_version_choose(const struct wire_preamble *peer, struct gw_error *error);
@@ -91,8 +93,8 @@ struct wire_header {
 };
 
 void wire_header_encode(const struct wire_header *header, uint8_t to[WIRE_HEADER_BYTES]);
-/* Checks the header's CRC, the type (known, or skippable), the flags and the length against the type's
- * maximum. The caller checks the sequence number. */
+/* Checks the header's CRC, the type (known, or skippable), the flags and the length against the
+ * type's maximum. The caller checks the sequence number. */
 int wire_header_decode(const uint8_t from[WIRE_HEADER_BYTES], struct wire_header *ret_header,
                        struct gw_error *error);
 bool wire_type_known(uint32_t type);
@@ -119,9 +121,10 @@ enum wire_feature {
     WIRE_FEATURE_VERIFY_RAM = 1 << 0,
     WIRE_FEATURE_REHEARSAL = 1 << 1,
     WIRE_FEATURE_QUERY = 1 << 2,
+    WIRE_FEATURE_PROGRESS = 1 << 3,
 };
 #define WIRE_FEATURES_KNOWN                                                                        \
-    (WIRE_FEATURE_VERIFY_RAM | WIRE_FEATURE_REHEARSAL | WIRE_FEATURE_QUERY)
+    (WIRE_FEATURE_VERIFY_RAM | WIRE_FEATURE_REHEARSAL | WIRE_FEATURE_QUERY | WIRE_FEATURE_PROGRESS)
 
 struct wire_region {
     char name[32]; /* NUL-terminated */
@@ -160,7 +163,8 @@ struct wire_parameters {
     uint64_t max_bandwidth, downtime_limit_ms, peer_timeout_ms;
 };
 struct wire_progress {
-    uint64_t pages_raw, pages_zero, populated_bytes;
+    uint32_t round, zero;
+    uint64_t pages_raw, pages_zero;
 };
 struct wire_resident {
     uint32_t count, zero;
@@ -252,24 +256,26 @@ union wire_body {
 
 #define WIRE_FIXED_MAX_BYTES 40 /* of the largest in the union */
 
-/* The fixed fields of `type` to bytes; returns how many. The tail's length field is the caller's to set. */
+/* The fixed fields of `type` to bytes; returns how many. The tail's length field is the caller's to
+ * set. */
 size_t wire_fixed_encode(uint32_t type, const union wire_body *body,
                          uint8_t to[WIRE_FIXED_MAX_BYTES]);
 
-/* Decodes a whole body. `ret_tail` points into `bytes`; its length is in the record's own field, checked
- * here against `length`, and padding must be zero. */
+/* Decodes a whole body. `ret_tail` points into `bytes`; its length is in the record's own field,
+ * checked here against `length`, and padding must be zero. */
 int wire_body_decode(uint32_t type, const void *bytes, size_t length, union wire_body *ret_body,
                      const uint8_t **ret_tail, struct gw_error *error);
 
-/* A complete record (header, body) appended to `out`: for everything but EXTENT. `tail` may be NULL. */
+/* A complete record (header, body) appended to `out`: for everything but EXTENT. `tail` may be
+ * NULL. */
 int wire_record_append(struct gw_buf *out, uint32_t type, uint32_t sequence,
                        const union wire_body *body, const void *tail, size_t tail_bytes);
 /* The same for a body that is already encoded (OFFER). */
 int wire_raw_append(struct gw_buf *out, uint32_t type, uint32_t sequence, const void *body,
                     size_t length);
 
-/* The peer's error as ours: unknown numbers become "migrate" and "internal", control characters become
- * spaces, and the sentence is cut where the message ends. */
+/* The peer's error as ours: unknown numbers become "migrate" and "internal", control characters
+ * become spaces, and the sentence is cut where the message ends. */
 void wire_error_take(uint32_t layer, uint32_t code, const void *text, size_t text_bytes,
                      struct gw_error *ret_error);
 
@@ -296,13 +302,14 @@ static inline size_t wire_extent_table_bytes(const struct wire_extent *extent)
     return extent->kind == WIRE_EXTENT_RAW ? ((size_t)extent->page_count * 4 + 7) & ~(size_t)7 : 0;
 }
 
-/* Header, descriptor and table of an extent to `to`; returns how many bytes. `page_crcs` holds page_count
- * values for a raw extent; `to` has room for WIRE_HEADER_BYTES + WIRE_EXTENT_FIXED_BYTES and the table. The
- * pages follow on the channel, unchanged. */
+/* Header, descriptor and table of an extent to `to`; returns how many bytes. `page_crcs` holds
+ * page_count values for a raw extent; `to` has room for WIRE_HEADER_BYTES + WIRE_EXTENT_FIXED_BYTES
+ * and the table. The pages follow on the channel, unchanged. */
 size_t wire_extent_encode(const struct wire_extent *extent, const uint32_t *page_crcs,
                           uint32_t sequence, uint8_t *to);
-/* The descriptor alone, after its header; checks kind, counts and lengths against `length`, and the run
- * against the regions' page counts. The CRC is checked by wire_extent_check() when the table is there. */
+/* The descriptor alone, after its header; checks kind, counts and lengths against `length`, and the
+ * run against the regions' page counts. The CRC is checked by wire_extent_check() when the table is
+ * there. */
 int wire_extent_decode(const uint8_t from[WIRE_EXTENT_FIXED_BYTES], uint32_t length,
                        const uint64_t *region_pages, unsigned region_count,
                        struct wire_extent *ret_extent, struct gw_error *error);

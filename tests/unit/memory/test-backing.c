@@ -143,6 +143,56 @@ static int remove_directory(void **state)
     return rmdir(directory);
 }
 
+static void ready_memory_becomes_a_region_of_its_size(void **state)
+{
+    struct gw_memory_backing backing = {.kind = GW_MEMORY_MEMFD, .populate_threads = 1};
+    struct gw_memory *ready = make(&backing);
+    const uint8_t *host = gw_memory_region(ready, 0)->host;
+    backing.ready = ready;
+    struct gw_memory *memory = gw_memory_new();
+    assert_int_equal(
+        gw_memory_add_backed_region(memory, "ram", 0x80000000, BYTES / 2, &backing, NULL), 0);
+    assert_ptr_not_equal(gw_memory_region(memory, 0)->host, host);
+    gw_memory_free(memory);
+    memory = gw_memory_new();
+    assert_int_equal(gw_memory_add_backed_region(memory, "ram", 0x80000000, BYTES, &backing, NULL),
+                     0);
+    assert_ptr_equal(gw_memory_region(memory, 0)->host, host);
+    assert_int_equal(gw_memory_region(memory, 0)->guest_base, 0x80000000);
+    struct gw_memory *other = make(&backing);
+    assert_ptr_not_equal(gw_memory_region(other, 0)->host, host);
+    gw_memory_free(ready);
+    assert_int_equal(gw_memory_write(memory, 0x80000000, "abc", 3), 0);
+    gw_memory_free(other);
+    gw_memory_free(memory);
+}
+
+static void memory_is_pristine_until_somebody_writes(void **state)
+{
+    static const struct gw_memory_backing populated = {.populate_threads = 2};
+    struct gw_memory *memory = make(&populated);
+    assert_true(gw_memory_region(memory, 0)->pristine);
+    gw_memory_write(memory, MIB, "abc", 3);
+    assert_false(gw_memory_region(memory, 0)->pristine);
+    gw_memory_free(memory);
+    memory = make(&populated);
+    assert_non_null(gw_memory_map(memory, 0, 1));
+    assert_false(gw_memory_region(memory, 0)->pristine);
+    gw_memory_free(memory);
+    memory = make(&(struct gw_memory_backing){.kind = GW_MEMORY_MEMFD});
+    assert_false(gw_memory_region(memory, 0)->pristine);
+    gw_memory_free(memory);
+}
+
+static void a_file_that_was_there_is_not_pristine(void **state)
+{
+    struct gw_memory_backing backing = {
+        .kind = GW_MEMORY_FILE, .path = directory, .populate_threads = 1};
+    struct gw_memory *memory = make(&backing);
+    assert_false(gw_memory_region(memory, 0)->pristine);
+    gw_memory_free(memory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -153,6 +203,9 @@ int main(void)
         cmocka_unit_test(lack_of_huge_pages_is_told_with_the_remedy),
         cmocka_unit_test(file_belongs_to_one_machine),
         cmocka_unit_test(memory_is_populated_by_threads),
+        cmocka_unit_test(ready_memory_becomes_a_region_of_its_size),
+        cmocka_unit_test(memory_is_pristine_until_somebody_writes),
+        cmocka_unit_test(a_file_that_was_there_is_not_pristine),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }

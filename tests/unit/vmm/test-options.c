@@ -151,8 +151,12 @@ static void mistakes_are_named(void **state)
     assert_wrong("--name a --kernel k --memory-backing disk",
                  "--memory-backing: 'disk' is not memfd, anonymous, hugetlb[:2M|:1G] or file:DIR");
     assert_wrong("--name a --kernel k --memory-backing memfd,populate=0",
-                 "--memory-backing: 'populate=0' is not thp=on, thp=off, populate or "
-                 "populate=THREADS (1 to 64)");
+                 "--memory-backing: 'populate=0' is not thp=on, thp=off, populate, "
+                 "populate=THREADS (1 to 64) or ready=SIZE");
+    assert_wrong("--name a --kernel k --memory-backing memfd,ready=1000",
+                 "--memory-backing: 'ready=1000' is not ready=SIZE, such as ready=2G");
+    assert_wrong("--name a --kernel k --memory-backing memfd,ready=2M",
+                 "--memory-backing ready=… is for --incoming: here --memory says it");
     assert_wrong("--name a --kernel k --dirty-tracking log",
                  "--dirty-tracking 'log' is not auto, bitmap or ring");
     assert_wrong("--name a --incoming unix:/s --cpu host",

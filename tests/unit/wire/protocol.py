@@ -56,7 +56,7 @@ RECORDS = {
     0x07: ("PING", {S, D}, {1}, 16, "id:Q sent:Q"),
     0x08: ("PONG", {S, D}, {1}, 32, "id:Q sent:Q received:Q answered:Q"),
     0x09: ("PARAMETERS", {S}, {1}, 24, "bandwidth:Q budget_ms:Q timeout_ms:Q"),
-    0x8000000A: ("PROGRESS", {D}, {1}, 24, "raw:Q zero:Q populated:Q"),
+    0x8000000A: ("PROGRESS", {D}, {1}, 24, "round:I zero:I raw:Q zero_pages:Q"),
     0x8000000B: ("RESIDENT", {S}, {1}, 65528, "count:I z:I"),
     0x10: ("EXTENT", {S}, {1, 2}, 1049624, None),
     0x11: ("BARRIER", {S}, {1, 2}, 8, "round:I attempt:I"),
