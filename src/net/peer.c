@@ -68,8 +68,11 @@ __attribute__((format(printf, 2, 3))) static ssize_t end(struct net_peer *peer, 
     return -ENETDOWN;
 }
 
+/* Whether what was still to be read makes it a reset is of no interest to people. */
 static ssize_t end_by_errno(struct net_peer *peer, int number)
 {
+    if (number == 0 || number == ECONNRESET || number == EPIPE)
+        return end(peer, "the other side closed the connection");
     return end(peer, "the connection broke: %s", strerror(number));
 }
 
@@ -159,7 +162,7 @@ static ssize_t read_more(struct net_peer *peer)
     if (n < 0)
         return errno == EAGAIN || errno == EINTR ? -EAGAIN : end_by_errno(peer, errno);
     if (n == 0)
-        return end(peer, "the other side closed the connection");
+        return end_by_errno(peer, 0);
     frames_filled(&peer->in, (size_t)n);
     return n;
 }
@@ -217,10 +220,7 @@ bool peer_ready(struct net_peer *peer, uint32_t events)
         int number = 0;
         socklen_t length = sizeof number;
         getsockopt(peer->fd, SOL_SOCKET, SO_ERROR, &number, &length);
-        if (number)
-            end_by_errno(peer, number);
-        else
-            end(peer, "the other side closed the connection");
+        end_by_errno(peer, number);
     }
     return !peer->fault[0];
 }

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -345,6 +346,61 @@ static void attempts_become_rarer(void **state)
     close(listener);
 }
 
+/* As the device's thread: polls by number, takes what there is, sends. */
+struct worker {
+    struct bench *bench;
+    _Atomic bool stop;
+    _Atomic unsigned received, sent;
+};
+
+static void *work(void *opaque)
+{
+    struct worker *worker = opaque;
+    struct bench *bench = worker->bench;
+    static uint8_t frame[NET_FRAME_BYTES], out[NET_HEADER_BYTES + 60];
+    const struct iovec iov = {out, sizeof out};
+    while (!worker->stop) {
+        struct pollfd poll_for = {bench->net->receive_fd[0], POLLIN, 0};
+        poll(&poll_for, 1, 2);
+        while (bench_receive(bench, 0, frame, sizeof frame) > 0)
+            worker->received++;
+        worker->sent += net_send(bench->net, 0, &iov, 1) == 0;
+    }
+    return NULL;
+}
+
+static void a_thread_goes_on_while_peers_go_and_come(void **state)
+{
+    struct bench bench;
+    struct worker worker = {.bench = &bench};
+    pthread_t thread;
+    const char *path = bench_path("threaded");
+    bench_new(&bench, text("socket:listen:unix:%s", path, ""));
+    bench_acquire(&bench);
+    assert_int_equal(pthread_create(&thread, NULL, work, &worker), 0);
+    for (unsigned i = 0; i < 5; i++) {
+        int peer = connect_to(path);
+        unsigned received = worker.received, sent = worker.sent;
+        for (unsigned frame = 0; frame < 20; frame++)
+            write_frame(peer, 1000, frame);
+        for (unsigned n = 0; n < 200 && (worker.received < received + 20 || worker.sent == sent);
+             n++)
+            bench_run_for(&bench, 5);
+        assert_int_equal(worker.received, received + 20);
+        assert_true(worker.sent > sent);
+        if (i % 2)
+            write_all(peer, "\xff\xff\xff\xff", 4);
+        else
+            close(peer);
+        bench_expect_down(&bench, i % 2 ? "announced a frame" : "closed the connection");
+        if (i % 2)
+            close(peer);
+    }
+    worker.stop = true;
+    pthread_join(thread, NULL);
+    bench_free(&bench);
+}
+
 /* ---- The side that listens ---- */
 
 static void two_networks_reach_each_other(const char *listening, const char *dialling)
@@ -626,6 +682,7 @@ int main(void)
         cmocka_unit_test(the_number_stays_when_the_peer_comes_back),
         cmocka_unit_test(who_waits_is_woken_when_the_peer_comes),
         cmocka_unit_test(attempts_become_rarer),
+        cmocka_unit_test(a_thread_goes_on_while_peers_go_and_come),
         cmocka_unit_test(over_a_unix_socket),
         cmocka_unit_test(over_tcp),
         cmocka_unit_test(over_tcp_with_ipv6),
