@@ -20,13 +20,14 @@ class Architecture:
 
 RISCV64 = Architecture(
     name="riscv64", machine="riscv-virt", kernel_package="linux-image-riscv64", kernel_file="Image",
-    modules=("virtio_mmio", "virtio_blk", "virtio_rng", "virtio_input", "evdev", "crc32c_generic", "ext4"),
+    modules=("virtio_mmio", "virtio_blk", "virtio_rng", "virtio_input", "evdev", "crc32c_generic", "ext4",
+             "virtio_net", "8021q"),
     compiler="riscv64-linux-gnu-gcc",
     firmware=Path("/usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin"))
 
 AMD64 = Architecture(
     name="amd64", machine="microvm", kernel_package="linux-image-cloud-amd64", kernel_file="vmlinuz",
-    modules=("virtio_mmio", "virtio_blk", "virtio_rng", "button", "evdev", "ext4"),
+    modules=("virtio_mmio", "virtio_blk", "virtio_rng", "button", "evdev", "ext4", "virtio_net", "8021q"),
     compiler="x86_64-linux-gnu-gcc", host_modules=("kvm_amd",))
 
 ALL = {architecture.name: architecture for architecture in (RISCV64, AMD64)}
