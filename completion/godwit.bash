@@ -46,7 +46,7 @@ _godwit() {
 
     case $verb in
     '') wants="$verbs --run-dir --version --help" ;;
-    run) wants="$machine --kernel --firmware --initrd --append --memory --machine --cpus --cpu --clock --seed --paused" ;;
+    run) wants="$machine --kernel --firmware --initrd --append --memory --machine --cpus --cpu --clock --seed --no-vmclock --paused" ;;
     receive) wants="$machine tcp: unix: fd: exec:" ;;
     migrate)
         wants="--downtime-limit --deadline --max-bandwidth --verify --keep --json --help"

@@ -87,19 +87,40 @@ static void add_power_button(struct aml *aml)
     aml_end(aml, device);
 }
 
+static void add_vmclock(struct aml *aml)
+{
+    size_t device = aml_begin_device(aml, "VCLK");
+    aml_define(aml, "_HID");
+    aml_string(aml, "AMZNC10C");
+    aml_define(aml, "_CID");
+    aml_string(aml, "VMCLOCK");
+    aml_define(aml, "_DDN");
+    aml_string(aml, "VMCLOCK");
+    struct aml_resources resources = aml_begin_resources(aml);
+    aml_resource_memory32(aml, MICROVM_VMCLOCK_BASE, VMCLOCK_BYTES);
+    aml_end_resources(aml, resources);
+    aml_end(aml, device);
+}
+
 /* What has happened is read, which acknowledges it, and told to who is concerned (§5.6.9). */
-static void add_event_method(struct aml *aml)
+static void add_event_method(struct aml *aml, bool vmclock)
 {
     const uint64_t pressed = 0x80; /* §4.8.3.2.2.2 */
+    const uint64_t updated = 0x80; /* UAPI.13, discovery via ACPI */
     size_t method = aml_begin_method(aml, "_EVT", 1);
     aml_store_to_local(aml, "ESEL", 0);
     size_t condition = aml_begin_if_bits(aml, 0, GED_EVENT_POWER_BUTTON);
     aml_notify(aml, "PWRB", pressed);
     aml_end(aml, condition);
+    if (vmclock) {
+        condition = aml_begin_if_bits(aml, 0, GED_EVENT_VMCLOCK);
+        aml_notify(aml, "VCLK", updated);
+        aml_end(aml, condition);
+    }
     aml_end(aml, method);
 }
 
-static void add_event_device(struct aml *aml)
+static void add_event_device(struct aml *aml, bool vmclock)
 {
     const struct board_window *window = &microvm_map[MICROVM_GED];
     size_t device = aml_begin_device(aml, "GED_");
@@ -113,7 +134,7 @@ static void add_event_device(struct aml *aml)
     size_t field = aml_begin_dword_field(aml, "EREG");
     aml_field_element(aml, "ESEL", 32);
     aml_end(aml, field);
-    add_event_method(aml);
+    add_event_method(aml, vmclock);
     aml_end(aml, device);
 }
 
@@ -152,7 +173,9 @@ static uint64_t add_dsdt(struct writer *writer, const struct acpi_config *config
     size_t scope = aml_begin_scope(&aml, "_SB_");
     add_uart(&aml);
     add_power_button(&aml);
-    add_event_device(&aml);
+    if (config->vmclock)
+        add_vmclock(&aml);
+    add_event_device(&aml, config->vmclock);
     for (unsigned slot = 0; slot < MICROVM_SLOTS; slot++)
         if (config->slots >> slot & 1)
             add_slot(&aml, slot);

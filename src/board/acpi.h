@@ -11,6 +11,7 @@
 #ifndef BOARD_ACPI_H
 #define BOARD_ACPI_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +21,7 @@
 struct acpi_config {
     unsigned cpus;  /* APIC ids 0 to cpus - 1; at most MICROVM_MAX_CPUS */
     unsigned slots; /* virtio-mmio slots that the guest is told of: bit n for slot n */
+    bool vmclock;
 };
 
 /* The tables for ACPI_TABLES_BASE, the RSDP first, from malloc(); *ret_bytes: at most

@@ -43,6 +43,14 @@ static int add_boot_region(struct board *board, struct gw_error *error)
     return 0;
 }
 
+static int add_vmclock_page(struct board *board, struct gw_error *error)
+{
+    if (!board->config.vmclock)
+        return 0;
+    return gw_memory_add_region(board->memory, "vmclock", board->kind->vmclock_base, VMCLOCK_BYTES,
+                                error);
+}
+
 static int build_memory(struct board *board, struct gw_error *error)
 {
     board->memory = gw_memory_new();
@@ -51,7 +59,9 @@ static int build_memory(struct board *board, struct gw_error *error)
     int r = board->kind->add_ram(board->memory, board->config.memory_bytes, &board->config.backing,
                                  error);
     board->config.backing.ready = NULL; /* the caller's, and used */
-    return r < 0 ? r : add_boot_region(board, error);
+    if (r == 0)
+        r = add_boot_region(board, error);
+    return r < 0 ? r : add_vmclock_page(board, error);
 }
 
 int board_make_ready_memory(uint64_t bytes, const struct gw_memory_backing *backing,

@@ -95,6 +95,17 @@ int board_add_disk(struct board *board, unsigned index, const struct board_windo
     return 0;
 }
 
+/* ---- Guest notice ---- */
+
+void board_add_vmclock(struct board *board, struct irq_line irq)
+{
+    const struct board_window no_registers = {DEVICE_SPACE_MEMORY, 0, 0, 0};
+    if (!board->config.vmclock)
+        return;
+    vmclock_init(&board->vmclock, board->memory, board->kind->vmclock_base, irq);
+    board_add_device(board, &no_registers, &vmclock_ops, &vmclock_state_type, &board->vmclock);
+}
+
 void board_fini_devices(struct board *board)
 {
     for (unsigned i = 0; i < BOARD_MAX_DISKS; i++)

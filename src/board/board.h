@@ -73,6 +73,7 @@ struct board_config {
     unsigned disk_count;
     struct board_net nets[BOARD_MAX_NETS];
     unsigned net_count;
+    bool vmclock;        /* the guest is told of moves (device/vmclock.h); guest ABI, travels */
     bool linux_kernel;   /* microvm: settled by the kernel's image */
     uint64_t boot_bytes; /* of a machine that arrives: its boot region; 0 where images are given */
     uint64_t seed;       /* of rng in instruction-clock mode */

@@ -225,6 +225,9 @@ int board_config_check(const struct board_config *config, const struct machine_k
         return refuse(error, "the clock must be 'host' or 'instructions'");
     if (config->clock == GW_CLOCK_INSTRUCTIONS && config->cpus != 1)
         return refuse(error, "the instruction clock needs a machine with one CPU");
+    if (config->clock == GW_CLOCK_INSTRUCTIONS && config->vmclock)
+        return refuse(error, "a machine with the instruction clock has no VMClock: a run that "
+                             "moves must be equal to one that does not");
     if (config->boot_bytes % GW_PAGE_BYTES || config->boot_bytes > BOOT_REGION_MAX_BYTES)
         return refuse(error, "the boot region must be whole pages, at most 1 GiB");
     r = check_kind(config, *ret_kind, error);
@@ -281,6 +284,10 @@ json_t *board_config_describe(const struct board_config *config)
         return NULL;
     }
     if (json && config->net_count && json_object_set_new(json, "nets", describe_nets(config)) < 0) {
+        json_decref(json);
+        return NULL;
+    }
+    if (json && config->vmclock && json_object_set_new(json, "vmclock", json_true()) < 0) {
         json_decref(json);
         return NULL;
     }
@@ -351,6 +358,12 @@ static int take_boot_bytes(const json_t *value, void *to)
 static int take_linux(const json_t *value, void *to)
 {
     ((struct board_config *)to)->linux_kernel = json_is_true(value);
+    return 0;
+}
+
+static int take_vmclock(const json_t *value, void *to)
+{
+    ((struct board_config *)to)->vmclock = json_is_true(value);
     return 0;
 }
 
@@ -425,6 +438,7 @@ static const struct key machine_keys[] = {
     {"linux", JSON_TRUE, false, take_linux},
     {"disks", JSON_ARRAY, true, take_disks},
     {"nets", JSON_ARRAY, false, take_nets},
+    {"vmclock", JSON_TRUE, false, take_vmclock},
 };
 
 static const struct key disk_keys[] = {

@@ -136,14 +136,14 @@ static void write_controllers(void *fdt, unsigned cpus)
     fdt_end_node(fdt);
 }
 
-static void write_soc(void *fdt, unsigned cpus)
+static void write_soc(void *fdt, const struct device_tree_config *config)
 {
     fdt_begin_node(fdt, "soc");
     CELLS(fdt, "#address-cells", 2);
     CELLS(fdt, "#size-cells", 2);
     fdt_property_string(fdt, "compatible", "simple-bus");
     fdt_property(fdt, "ranges", NULL, 0);
-    write_controllers(fdt, cpus);
+    write_controllers(fdt, config->cpus);
 
     begin_part(fdt, "serial", PART_UART);
     fdt_property_string(fdt, "compatible", "ns16550a");
@@ -162,6 +162,12 @@ static void write_soc(void *fdt, unsigned cpus)
     for (unsigned slot = 0; slot < RISCV_VIRT_SLOTS; slot++) {
         begin_part(fdt, "virtio_mmio", PART_VIRTIO + slot);
         fdt_property_string(fdt, "compatible", "virtio,mmio");
+        fdt_end_node(fdt);
+    }
+
+    if (config->vmclock) {
+        begin_part(fdt, "ptp", PART_VMCLOCK);
+        fdt_property_string(fdt, "compatible", "amazon,vmclock");
         fdt_end_node(fdt);
     }
     fdt_end_node(fdt);
@@ -207,7 +213,7 @@ static int write_tree(void *fdt, const struct device_tree_config *config)
     reg(fdt, RAM_BASE, config->memory_bytes);
     fdt_end_node(fdt);
     write_cpus(fdt, config->cpus);
-    write_soc(fdt, config->cpus);
+    write_soc(fdt, config);
     write_syscon(fdt, "poweroff", "syscon-poweroff", 0x5555);
     write_syscon(fdt, "reboot", "syscon-reboot", 0x7777);
     fdt_end_node(fdt);

@@ -4,6 +4,7 @@
 #ifndef BOARD_DEVICE_TREE_H
 #define BOARD_DEVICE_TREE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <godwit/error.h>
@@ -13,6 +14,7 @@
 struct device_tree_config {
     uint64_t memory_bytes;
     unsigned cpus;
+    bool vmclock;
     const char *append;                   /* kernel command line or NULL */
     uint64_t initrd, initrd_bytes;        /* guest address; 0: none */
     uint8_t seed[DEVICE_TREE_SEED_BYTES]; /* "rng-seed" */

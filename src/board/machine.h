@@ -17,6 +17,7 @@
 #include "board/image-file.h"
 #include "device/device.h"
 #include "device/uart16550.h"
+#include "device/vmclock.h"
 #include "net/announce.h"
 #include "net/net.h"
 #include "virtio/blk.h"
@@ -48,6 +49,7 @@ struct machine_kind {
     unsigned max_disks;     /* disks and networks together */
     bool instruction_clock; /* its CPUs can be stopped at an instruction */
     bool cpu_models;        /* runs on the host's CPU: has a CPU model, and KVM's ways to track */
+    uint64_t vmclock_base;  /* of its page */
 
     /* Building, on the loop's thread, in this order. After a failure fini() is called. */
     int (*check)(const struct board_config *config, struct gw_error *error); /* may be NULL */
@@ -158,6 +160,7 @@ struct board {
     struct virtio_rng rng;
     struct virtio_blk blk[BOARD_MAX_DISKS];
     struct board_link link[BOARD_MAX_NETS];
+    struct vmclock vmclock;
     bool rng_ready, blk_ready[BOARD_MAX_DISKS];
     char failure[512]; /* of BOARD_REQUEST_CRASH */
     /* host clock only: the thread that fires timers waits on this, with the I/O lock */
@@ -181,6 +184,8 @@ void board_add_uart(struct board *board, const struct board_window *window, stru
 void board_add_rng(struct board *board, const struct board_window *window, struct irq_line irq);
 int board_add_disk(struct board *board, unsigned index, const struct board_window *window,
                    struct irq_line irq, struct gw_error *error);
+/* If the machine has one; its page is there. */
+void board_add_vmclock(struct board *board, struct irq_line irq);
 void board_fini_devices(struct board *board);
 
 /* board-nets.c */

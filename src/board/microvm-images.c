@@ -34,7 +34,7 @@
 #define E820_RAM 1
 #define E820_RESERVED 2
 #define E820_ACPI 3
-#define MAP_MAX 6
+#define MAP_MAX 7
 
 struct placing {
     const struct board_config *config;
@@ -64,6 +64,9 @@ static void make_map(struct placing *placing)
     add_range(placing, ACPI_TABLES_BASE, FIRMWARE_BASE, E820_ACPI);
     add_range(placing, FIRMWARE_BASE, HIGH_BEGIN, E820_RESERVED);
     add_range(placing, HIGH_BEGIN, low, E820_RAM);
+    if (placing->config->vmclock)
+        add_range(placing, MICROVM_VMCLOCK_BASE, MICROVM_VMCLOCK_BASE + VMCLOCK_BYTES,
+                  E820_RESERVED);
     if (bytes > low)
         add_range(placing, MICROVM_HIGH_RAM_BASE, MICROVM_HIGH_RAM_BASE + bytes - low, E820_RAM);
 }
@@ -123,6 +126,7 @@ static int place_acpi(struct placing *placing, struct gw_error *error)
     struct acpi_config config = {
         .cpus = placing->config->cpus,
         .slots = used_slots(placing->config),
+        .vmclock = placing->config->vmclock,
     };
     size_t length;
     uint8_t *tables = acpi_tables(&config, &length);

@@ -356,6 +356,12 @@ static struct irq_line level_line(struct board *board, enum microvm_part part)
     return (struct irq_line){set_level, microvm_of(board)->vm, microvm_map[part].irq};
 }
 
+static void tell_event(void *ged, unsigned event, bool level)
+{
+    if (level)
+        ged_tell(ged, event);
+}
+
 static int build(struct board *board, struct gw_error *error)
 {
     struct microvm *microvm = microvm_of(board);
@@ -367,7 +373,10 @@ static int build(struct board *board, struct gw_error *error)
     board_add_device(board, &microvm_map[MICROVM_GED], &ged_ops, &ged_state_type, &microvm->ged);
     board_add_device(board, &microvm_map[MICROVM_GED_REGISTERS], &ged_register_ops, NULL,
                      &microvm->ged);
-    return build_slots(board, error);
+    r = build_slots(board, error);
+    if (r == 0)
+        board_add_vmclock(board, (struct irq_line){tell_event, &microvm->ged, GED_EVENT_VMCLOCK});
+    return r;
 }
 
 static void fini(struct board *board)
@@ -470,7 +479,7 @@ static enum board_request request(const struct board *board)
 /* The GED cannot know whether a driver listens; the guest finds the press when it has one. */
 static int press_power(struct board *board, struct gw_error *error)
 {
-    ged_press(&microvm_of(board)->ged);
+    ged_tell(&microvm_of(board)->ged, GED_EVENT_POWER_BUTTON);
     return 0;
 }
 
@@ -486,6 +495,7 @@ const struct machine_kind microvm_kind = {
     .max_cpus = MICROVM_MAX_CPUS,
     .max_disks = MICROVM_MAX_DISKS,
     .cpu_models = true,
+    .vmclock_base = MICROVM_VMCLOCK_BASE,
     .prepare = prepare,
     .add_ram = add_ram,
     .read_images = microvm_images_read,

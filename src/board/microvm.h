@@ -19,6 +19,9 @@
 #define MICROVM_LOW_RAM_END UINT64_C(0xc0000000)
 #define MICROVM_HIGH_RAM_BASE UINT64_C(0x100000000)
 
+/* Where QEMU's x86 machines have the page. */
+#define MICROVM_VMCLOCK_BASE UINT64_C(0xfeffb000)
+
 enum microvm_part {
     MICROVM_UART,
     MICROVM_GED,

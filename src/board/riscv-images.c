@@ -211,6 +211,7 @@ static int add_tree(const struct board_config *config, struct boot_images *image
     struct device_tree_config tree_config = {
         .memory_bytes = config->memory_bytes,
         .cpus = config->cpus,
+        .vmclock = config->vmclock,
         .append = config->append,
         .initrd = images->initrd,
         .initrd_bytes = images->initrd_bytes,

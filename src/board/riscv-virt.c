@@ -23,6 +23,7 @@ const struct board_window riscv_virt_map[PART_COUNT] = {
     [PART_VIRTIO + 5] = {DEVICE_SPACE_MEMORY, 0x10006000, 0x1000, 6},
     [PART_VIRTIO + 6] = {DEVICE_SPACE_MEMORY, 0x10007000, 0x1000, 7},
     [PART_VIRTIO + 7] = {DEVICE_SPACE_MEMORY, 0x10008000, 0x1000, 8},
+    [PART_VMCLOCK] = {DEVICE_SPACE_MEMORY, RISCV_VIRT_VMCLOCK_BASE, VMCLOCK_BYTES, 12},
 };
 static_assert(RISCV_VIRT_DISK_SLOT + RISCV_VIRT_MAX_DISKS == RISCV_VIRT_BUTTON_SLOT,
               "the disks fill the slots up to the power button's");
@@ -160,7 +161,10 @@ static int build(struct board *board, struct gw_error *error)
         board_add_item(board, &rv_hart_state_type,
                        rv_hart_state_object(riscv_virt_of(board)->hart[i].cpu));
     build_platform(board);
-    return build_slots(board, error);
+    r = build_slots(board, error);
+    if (r == 0)
+        board_add_vmclock(board, irq_of(board, PART_VMCLOCK));
+    return r;
 }
 
 static void fini(struct board *board)
@@ -243,6 +247,7 @@ const struct machine_kind riscv_virt_kind = {
     .max_cpus = RISCV_VIRT_MAX_HARTS,
     .max_disks = RISCV_VIRT_MAX_DISKS,
     .instruction_clock = true,
+    .vmclock_base = RISCV_VIRT_VMCLOCK_BASE,
     .prepare = prepare,
     .add_ram = add_ram,
     .read_images = riscv_images_read,

@@ -15,6 +15,7 @@
 #define RISCV_VIRT_RNG_SLOT 0
 #define RISCV_VIRT_DISK_SLOT 1 /* the first of RISCV_VIRT_MAX_DISKS */
 #define RISCV_VIRT_BUTTON_SLOT 7
+#define RISCV_VIRT_VMCLOCK_BASE UINT64_C(0x102000)
 
 /* Devices that are there once come first; the value is also their place in riscv_virt_map. */
 enum riscv_virt_part {
@@ -24,7 +25,8 @@ enum riscv_virt_part {
     PART_RTC,
     PART_TEST,
     PART_VIRTIO, /* slot 0, the other slots follow */
-    PART_COUNT = PART_VIRTIO + RISCV_VIRT_SLOTS,
+    PART_VMCLOCK = PART_VIRTIO + RISCV_VIRT_SLOTS,
+    PART_COUNT,
 };
 
 extern const struct board_window riscv_virt_map[PART_COUNT]; /* interrupts: PLIC sources */

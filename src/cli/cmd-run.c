@@ -16,12 +16,13 @@ static const struct option options[] = {
     {"paused", no_argument, NULL, OPTION_PASS + 8},
     {"machine", required_argument, NULL, OPTION_PASS + 9},
     {"cpu", required_argument, NULL, OPTION_PASS + 10},
+    {"no-vmclock", no_argument, NULL, OPTION_PASS + 11},
     MACHINE_LONG_OPTIONS,
     {0},
 };
 static const char *const passed[] = {
     "--kernel", "--firmware", "--initrd", "--append", "--memory", "--cpus", "--clock", "--seed", "--paused",
-    "--machine", "--cpu",
+    "--machine", "--cpu", "--no-vmclock",
 };
 
 int cmd_run(const struct cli *cli, int argc, char **argv)

@@ -34,6 +34,7 @@ const struct cli_command cli_commands[] = {
      "                   that 'godwit cpu --common --json' has made\n" MACHINE_OPTIONS
      "  --clock SOURCE   host, or instructions: deterministic, one hart of the software CPU\n"
      "  --seed N         of the guest's entropy with --clock instructions\n"
+     "  --no-vmclock     without the device by which the guest learns of moves\n"
      "  --paused         do not start the CPUs; QMP 'cont' does\n\n"
      "In the foreground the terminal is the machine's console; Ctrl-] leaves it and the machine\n"
      "goes on. Exit code 0: the guest powered off, or moved away.\n",

@@ -13,9 +13,9 @@ int ged_loaded(struct ged *ged, struct gw_error *error)
     return 0;
 }
 
-void ged_press(struct ged *ged)
+void ged_tell(struct ged *ged, uint32_t events)
 {
-    ged->events |= GED_EVENT_POWER_BUTTON;
+    ged->events |= events;
     update_irq(ged);
 }
 

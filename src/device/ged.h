@@ -21,25 +21,26 @@ enum { GED_SLEEP_CONTROL = 0, GED_SLEEP_STATUS = 1, GED_RESET = 2 };
 
 /* Bits of the event window. */
 #define GED_EVENT_POWER_BUTTON 0x2u
+#define GED_EVENT_VMCLOCK 0x100u /* past those that QEMU has given a meaning */
 
 enum ged_request { GED_REQUEST_NONE, GED_REQUEST_POWER_OFF, GED_REQUEST_RESET, GED_REQUESTS };
 
 struct ged {
-    GW_SAVED(1) GW_MASK(0x2) uint32_t events; /* not read by the guest yet */
+    GW_SAVED(1) GW_MASK(0x102) uint32_t events; /* not read by the guest yet */
     GW_SAVED(1) GW_MAX(2) uint8_t request;    /* enum ged_request; stays until reset */
     GW_DERIVED(ged_loaded) bool irq_raised;
     GW_HOST struct irq_line irq;
     GW_HOST void (*requested)(void *opaque); /* I/O lock held, on any thread */
     GW_HOST void *opaque;
-} GW_DEVICE("ged", 1, 1);
+} GW_DEVICE("ged", 2, 1);
 
 extern const struct device_ops ged_ops;          /* the event window */
 extern const struct device_ops ged_register_ops; /* sleep and reset; the same object */
 extern const struct gw_state_type ged_state_type;
 
 void ged_init(struct ged *ged, struct irq_line irq, void (*requested)(void *opaque), void *opaque);
-/* The power button. I/O lock held, as for ged_ask(). */
-void ged_press(struct ged *ged);
+/* Tells the guest of these. I/O lock held, as for ged_ask(). */
+void ged_tell(struct ged *ged, uint32_t events);
 /* As if the guest had written it; ignored while an earlier request stands. */
 void ged_ask(struct ged *ged, enum ged_request request);
 

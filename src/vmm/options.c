@@ -46,6 +46,7 @@ static const char help[] =
     "  --clock host|instructions\n"
     "                       instructions: deterministic, with one CPU\n"
     "  --seed N             of the guest's random numbers with --clock instructions\n"
+    "  --no-vmclock         without the device by which the guest learns of moves\n"
     "  --paused             do not run before it is told to\n"
     "  --ready-fd N         write one line of JSON to descriptor N when set up or failed\n"
     "  --version, --help\n"
@@ -73,6 +74,7 @@ enum option_key {
     OPTION_INCOMING,
     OPTION_CLOCK,
     OPTION_SEED,
+    OPTION_NO_VMCLOCK,
     OPTION_PAUSED,
     OPTION_READY_FD,
     OPTION_VERSION,
@@ -98,6 +100,7 @@ static const struct option long_options[] = {
     {"incoming", required_argument, NULL, OPTION_INCOMING},
     {"clock", required_argument, NULL, OPTION_CLOCK},
     {"seed", required_argument, NULL, OPTION_SEED},
+    {"no-vmclock", no_argument, NULL, OPTION_NO_VMCLOCK},
     {"paused", no_argument, NULL, OPTION_PAUSED},
     {"ready-fd", required_argument, NULL, OPTION_READY_FD},
     {"version", no_argument, NULL, OPTION_VERSION},
@@ -317,6 +320,9 @@ static int set_option(struct vmm_options *options, int option, const char *value
         return set_clock(config, value, error);
     case OPTION_SEED:
         return set_number("--seed", value, UINT64_MAX, &config->seed, error);
+    case OPTION_NO_VMCLOCK:
+        config->vmclock = false;
+        return 0;
     case OPTION_PAUSED:
         options->paused = true;
         return 0;
@@ -362,7 +368,10 @@ static int check(const struct vmm_options *options, struct gw_error *error)
 static void set_defaults(struct vmm_options *options)
 {
     *options = (struct vmm_options){
-        .config = {.memory_bytes = DEFAULT_MEMORY_BYTES, .cpus = 1, .clock = GW_CLOCK_HOST},
+        .config = {.memory_bytes = DEFAULT_MEMORY_BYTES,
+                   .cpus = 1,
+                   .clock = GW_CLOCK_HOST,
+                   .vmclock = true},
         .ready_fd = -1};
 }
 
@@ -392,6 +401,8 @@ enum options_result options_parse(int argc, char **argv, struct vmm_options *ret
         invalid("'%s' belongs to no option", argv[optind]);
         return OPTIONS_WRONG;
     }
+    if (ret_options->config.clock == GW_CLOCK_INSTRUCTIONS)
+        ret_options->config.vmclock = false; /* its guest is never told of moves */
     if (!ret_options->run_dir)
         ret_options->run_dir = rundir_default_base();
     return check(ret_options, error) < 0 ? OPTIONS_WRONG : OPTIONS_RUN;
@@ -445,6 +456,7 @@ json_t *options_json(const struct vmm_options *options)
     json_object_set_new(all, "dirty-tracking", json_string(board_tracking_names[config->tracking]));
     json_object_set_new(all, "clock",
                         json_string(config->clock == GW_CLOCK_HOST ? "host" : "instructions"));
+    json_object_set_new(all, "vmclock", json_boolean(config->vmclock));
     json_object_set_new(all, "paused", json_boolean(options->paused));
     return all;
 }

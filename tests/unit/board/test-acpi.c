@@ -34,12 +34,21 @@ static int tear_down(void **state)
     return system(command);
 }
 
+static void build_config(const struct acpi_config *config)
+{
+    free(tables);
+    tables = acpi_tables(config, &tables_bytes);
+    assert_non_null(tables);
+}
+
 static void build(unsigned cpus, unsigned slots)
 {
-    const struct acpi_config config = {.cpus = cpus, .slots = slots};
-    free(tables);
-    tables = acpi_tables(&config, &tables_bytes);
-    assert_non_null(tables);
+    build_config(&(struct acpi_config){.cpus = cpus, .slots = slots});
+}
+
+static void build_with_vmclock(void)
+{
+    build_config(&(struct acpi_config){.cpus = 1, .slots = 1, .vmclock = true});
 }
 
 /* A table by its guest address, if it lies within what was built. */
@@ -163,6 +172,8 @@ static void tables_survive_the_compiler(void **state)
         for (unsigned s = 0; s < 4; s++)
             check_round_trip(signatures[s]);
     }
+    build_with_vmclock();
+    check_round_trip("DSDT");
 }
 
 static void sums_of_all_tables_are_zero(void **state)
@@ -243,6 +254,25 @@ static void dsdt_powers_off_with_what_the_device_expects(void **state)
     says(source, "ResourceConsumer, Level, ActiveHigh, Exclusive");
 }
 
+static void dsdt_shows_the_vmclock_and_tells_it_of_its_event(void **state)
+{
+    build_with_vmclock();
+    const char *source = disassemble("DSDT");
+    says(source, "Device (VCLK)");
+    says(source, "Name (_HID, \"AMZNC10C\")");
+    says(source, "Name (_CID, \"VMCLOCK\")");
+    says(source, "0xFEFFB000,         // Address Base");
+    says(source, "0x00001000,         // Address Length");
+    says(source, "If ((Local0 & 0x0100))");
+    says(source, "Notify (VCLK, 0x80)");
+}
+
+static void dsdt_without_a_vmclock_does_not_name_it(void **state)
+{
+    build(1, 0xff);
+    assert_int_equal(count(disassemble("DSDT"), "VCLK"), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -253,6 +283,8 @@ int main(void)
         cmocka_unit_test(madt_has_every_cpu),
         cmocka_unit_test(madt_overrides_the_event_interrupt),
         cmocka_unit_test(dsdt_shows_only_slots_in_use),
+        cmocka_unit_test(dsdt_shows_the_vmclock_and_tells_it_of_its_event),
+        cmocka_unit_test(dsdt_without_a_vmclock_does_not_name_it),
         cmocka_unit_test(dsdt_powers_off_with_what_the_device_expects),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

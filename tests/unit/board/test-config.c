@@ -123,6 +123,7 @@ static const struct {
      "1500}, {\"name\": \"two\", \"mac\": \"02:00:00:00:0a:01\", \"queues\": 1, \"mtu\": 0}]",
      "02:00:00:00:0a:01"},
     {"\"memory\":", "\"memori\":", "memory"},
+    {"{\"machine\"", "{\"vmclock\": 1, \"machine\"", "vmclock"},
     {"{\"machine\"", "{\"extra\": 1, \"machine\"", "does not know"},
 };
 
@@ -196,6 +197,38 @@ static void the_instruction_clock_goes_without_networks(void **state)
     json_decref(json);
 }
 
+static void vmclock_is_described_only_where_there_is_one(void **state)
+{
+    struct board_config config;
+    assert_int_equal(read_text(GOOD, &config, NULL), 0);
+    assert_false(config.vmclock);
+    json_t *json = board_config_describe(&config);
+    assert_null(json_object_get(json, "vmclock"));
+    json_object_set_new(json, "vmclock", json_true());
+    board_config_fini(&config);
+    assert_int_equal(board_config_from_description(json, &config, NULL), 0);
+    assert_true(config.vmclock);
+    json_t *again = board_config_describe(&config);
+    assert_true(json_is_true(json_object_get(again, "vmclock")));
+    json_decref(json);
+    json_decref(again);
+    board_config_fini(&config);
+}
+
+static void the_instruction_clock_goes_without_vmclock(void **state)
+{
+    struct board_config config;
+    struct gw_error error = {0};
+    json_t *json = json_loads(GOOD, 0, NULL);
+    json_object_set_new(json, "cpus", json_integer(1));
+    json_object_set_new(json, "clock", json_string("instructions"));
+    json_object_del(json, "nets");
+    json_object_set_new(json, "vmclock", json_true());
+    assert_int_equal(board_config_from_description(json, &config, &error), -EINVAL);
+    assert_non_null(strstr(error.message, "instruction clock has no VMClock"));
+    json_decref(json);
+}
+
 static void networks_are_described_and_read_back(void **state)
 {
     struct board_config config, back;
@@ -226,6 +259,8 @@ int main(void)
         cmocka_unit_test(more_disks_than_slots_are_refused),
         cmocka_unit_test(disks_and_networks_share_the_slots),
         cmocka_unit_test(the_instruction_clock_goes_without_networks),
+        cmocka_unit_test(vmclock_is_described_only_where_there_is_one),
+        cmocka_unit_test(the_instruction_clock_goes_without_vmclock),
         cmocka_unit_test(networks_are_described_and_read_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

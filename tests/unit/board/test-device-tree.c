@@ -44,6 +44,7 @@ static void dtc_accepts_it_without_a_word(void **state)
 {
     struct device_tree_config config = full_config();
     for (config.cpus = 1; config.cpus <= RISCV_VIRT_MAX_HARTS; config.cpus += 7) {
+        config.vmclock = config.cpus > 1;
         uint64_t length;
         _cleanup_free_ uint8_t *tree = build_tree(&config, &length);
         char path[] = "/tmp/godwit-tree-XXXXXX", command[256], said[4096];
@@ -91,6 +92,21 @@ static void devices_stand_where_the_map_says(void **state)
         if (devices[i].irq)
             assert_int_equal(cell(tree, devices[i].path, "interrupts", 0), devices[i].irq);
     }
+}
+
+static void vmclock_is_told_only_where_there_is_one(void **state)
+{
+    struct device_tree_config config = full_config();
+    uint64_t length;
+    _cleanup_free_ uint8_t *without = build_tree(&config, &length);
+    assert_true(fdt_path_offset(without, "/soc/ptp@102000") < 0);
+    config.vmclock = true;
+    _cleanup_free_ uint8_t *with = build_tree(&config, &length);
+    assert_int_equal(cell(with, "/soc/ptp@102000", "reg", 1), 0x102000);
+    assert_int_equal(cell(with, "/soc/ptp@102000", "reg", 3), 0x1000);
+    assert_int_equal(cell(with, "/soc/ptp@102000", "interrupts", 0), 12);
+    int node = fdt_path_offset(with, "/soc/ptp@102000");
+    assert_string_equal(fdt_getprop(with, node, "compatible", NULL), "amazon,vmclock");
 }
 
 static void memory_and_initrd_are_told(void **state)
@@ -146,6 +162,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dtc_accepts_it_without_a_word),
         cmocka_unit_test(devices_stand_where_the_map_says),
+        cmocka_unit_test(vmclock_is_told_only_where_there_is_one),
         cmocka_unit_test(memory_and_initrd_are_told),
         cmocka_unit_test(harts_are_listed_with_their_interrupts),
         cmocka_unit_test(without_initrd_none_is_told),

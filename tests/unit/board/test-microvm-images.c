@@ -246,10 +246,8 @@ struct range {
     uint32_t type;
 };
 
-static void check_map(uint64_t memory_bytes, const struct range *wanted, unsigned count)
+static void check_map_of(struct board_config config, const struct range *wanted, unsigned count)
 {
-    struct board_config config = base_config();
-    config.memory_bytes = memory_bytes;
     struct boot_images images = read_bzimage(&config);
     const uint8_t *params = segment_at(&images, images.entry.argument[0])->bytes;
     assert_int_equal(params[0x1e8], count);
@@ -272,6 +270,13 @@ static void check_map(uint64_t memory_bytes, const struct range *wanted, unsigne
     boot_images_fini(&images);
 }
 
+static void check_map(uint64_t memory_bytes, const struct range *wanted, unsigned count)
+{
+    struct board_config config = base_config();
+    config.memory_bytes = memory_bytes;
+    check_map_of(config, wanted, count);
+}
+
 static void memory_map_leaves_out_the_hole_for_devices(void **state)
 {
     struct range map[] = {
@@ -284,6 +289,19 @@ static void memory_map_leaves_out_the_hole_for_devices(void **state)
     check_map(3 * GIB, map, 5);
     map[5].end = 6 * GIB;
     check_map(5 * GIB, map, 6);
+}
+
+static void page_of_the_vmclock_is_reserved(void **state)
+{
+    static const struct range map[] = {
+        {0, 0x9fc00, 1},        {0x9fc00, 0xa0000, 2},  {0xe0000, 0xf0000, 3},
+        {0xf0000, 0x100000, 2}, {0x100000, 3 * GIB, 1}, {0xfeffb000, 0xfeffc000, 2},
+        {4 * GIB, 6 * GIB, 1},
+    };
+    struct board_config config = base_config();
+    config.memory_bytes = 5 * GIB;
+    config.vmclock = true;
+    check_map_of(config, map, 7);
 }
 
 static void the_reset_vector_is_in_reserved_memory(void **state)
@@ -511,6 +529,7 @@ int main(void)
         cmocka_unit_test(gdt_has_the_selectors_of_the_protocol),
         cmocka_unit_test(nothing_that_was_placed_overlaps),
         cmocka_unit_test(memory_map_leaves_out_the_hole_for_devices),
+        cmocka_unit_test(page_of_the_vmclock_is_reserved),
         cmocka_unit_test(the_reset_vector_is_in_reserved_memory),
         cmocka_unit_test(elf_begins_at_its_pvh_entry),
         cmocka_unit_test(elf_of_32_bits_works_too),

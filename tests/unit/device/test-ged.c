@@ -33,7 +33,7 @@ static uint64_t read_events(struct fixture *f)
 static void press_raises_the_line_until_events_are_read(void **state)
 {
     struct fixture *f = *state;
-    ged_press(&f->ged);
+    ged_tell(&f->ged, GED_EVENT_POWER_BUTTON);
     assert_true(f->lines.level[LINE]);
     assert_int_equal(read_events(f), GED_EVENT_POWER_BUTTON);
     assert_false(f->lines.level[LINE]);
@@ -43,17 +43,27 @@ static void press_raises_the_line_until_events_are_read(void **state)
 static void two_presses_before_a_read_are_one(void **state)
 {
     struct fixture *f = *state;
-    ged_press(&f->ged);
-    ged_press(&f->ged);
+    ged_tell(&f->ged, GED_EVENT_POWER_BUTTON);
+    ged_tell(&f->ged, GED_EVENT_POWER_BUTTON);
     assert_int_equal(f->lines.changes, 1);
     assert_int_equal(read_events(f), GED_EVENT_POWER_BUTTON);
     assert_int_equal(read_events(f), 0);
 }
 
+static void events_of_several_kinds_are_read_together(void **state)
+{
+    struct fixture *f = *state;
+    ged_tell(&f->ged, GED_EVENT_VMCLOCK);
+    ged_tell(&f->ged, GED_EVENT_POWER_BUTTON);
+    assert_true(f->lines.level[LINE]);
+    assert_int_equal(read_events(f), GED_EVENT_POWER_BUTTON | GED_EVENT_VMCLOCK);
+    assert_false(f->lines.level[LINE]);
+}
+
 static void narrow_reads_take_no_event(void **state)
 {
     struct fixture *f = *state;
-    ged_press(&f->ged);
+    ged_tell(&f->ged, GED_EVENT_POWER_BUTTON);
     assert_int_equal(ged_ops.read(&f->ged, 0, 1), 0);
     assert_int_equal(ged_ops.read(&f->ged, 2, 2), 0);
     ged_ops.write(&f->ged, 0, 0xffffffff, 4);
@@ -106,7 +116,7 @@ static void first_request_counts(void **state)
 static void reset_forgets_requests_and_events(void **state)
 {
     struct fixture *f = *state;
-    ged_press(&f->ged);
+    ged_tell(&f->ged, GED_EVENT_POWER_BUTTON);
     ged_ask(&f->ged, GED_REQUEST_RESET);
     ged_ops.reset(&f->ged);
     assert_int_equal(f->ged.request, GED_REQUEST_NONE);
@@ -120,7 +130,7 @@ static void loaded_press_raises_the_line(void **state)
     struct ged other;
     struct lines lines = {0};
     ged_init(&other, line_of(&lines, LINE), NULL, NULL);
-    ged_press(&f->ged);
+    ged_tell(&f->ged, GED_EVENT_POWER_BUTTON);
     ged_ask(&f->ged, GED_REQUEST_POWER_OFF);
     copy_state(&ged_state_type, &f->ged, &other);
     assert_true(lines.level[LINE]);
@@ -133,6 +143,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(press_raises_the_line_until_events_are_read, set_up),
         cmocka_unit_test_setup(two_presses_before_a_read_are_one, set_up),
+        cmocka_unit_test_setup(events_of_several_kinds_are_read_together, set_up),
         cmocka_unit_test_setup(narrow_reads_take_no_event, set_up),
         cmocka_unit_test_setup(stores_ask_for_what_the_fadt_says, set_up),
         cmocka_unit_test_setup(other_stores_ask_for_nothing, set_up),

@@ -24,6 +24,7 @@
 #include "device/plic.h"
 #include "device/test-finisher.h"
 #include "device/uart16550.h"
+#include "device/vmclock.h"
 #include "virtio/blk.h"
 #include "virtio/input.h"
 #include "virtio/net-internal.h"
@@ -117,6 +118,15 @@ static void *make_ged(void)
     assert(ged);
     ged_init(ged, no_line, NULL, NULL);
     return ged;
+}
+
+/* Loading does not reach the page. */
+static void *make_vmclock(void)
+{
+    struct vmclock *vmclock = calloc(1, sizeof *vmclock);
+    assert(vmclock);
+    vmclock_init(vmclock, NULL, 0, no_line);
+    return vmclock;
 }
 
 /* A hart reads its memory only when it runs. */
@@ -308,6 +318,7 @@ const struct suite_device all_devices[] = {
     {&goldfish_rtc_state_type, make_rtc, free, NULL},
     {&test_finisher_state_type, make_finisher, free, NULL},
     {&ged_state_type, make_ged, free, NULL},
+    {&vmclock_state_type, make_vmclock, free, NULL},
     {&virtio_rng_state_type, make_rng, destroy_rng, settle_rng},
     {&virtio_blk_state_type, make_blk, destroy_blk, settle_blk},
     {&virtio_input_state_type, make_input, destroy_input, settle_input},

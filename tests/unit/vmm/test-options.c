@@ -43,6 +43,17 @@ static void defaults_are_small(void **state)
     assert_int_equal(options.config.clock, GW_CLOCK_HOST);
     assert_int_equal(options.ready_fd, -1);
     assert_false(options.paused);
+    assert_true(options.config.vmclock);
+    options_fini(&options);
+}
+
+static void guest_is_not_told_of_moves_where_it_must_not_be(void **state)
+{
+    assert_int_equal(parse("--name a --kernel k --no-vmclock"), OPTIONS_RUN);
+    assert_false(options.config.vmclock);
+    options_fini(&options);
+    assert_int_equal(parse("--name a --kernel k --clock instructions"), OPTIONS_RUN);
+    assert_false(options.config.vmclock);
     options_fini(&options);
 }
 
@@ -184,6 +195,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_are_small),
+        cmocka_unit_test(guest_is_not_told_of_moves_where_it_must_not_be),
         cmocka_unit_test(everything_is_taken),
         cmocka_unit_test(comma_in_a_file_name_is_doubled),
         cmocka_unit_test(disks_are_limited),
