@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Guests on the host's own networks, while they move on it: the user network, and one tap for both sides."""
+
+import os
+import shutil
+import socket
+import subprocess
+
+import pytest
+
+PINGS = 60
+
+
+@pytest.fixture(autouse=True)
+def driver(image):
+    order = image.kernel.parent / "guest.order"
+    if "virtio_net" not in order.read_text().split():
+        pytest.skip(f"the guest's image has no virtio_net: {order} does not name it")
+
+
+def start(boot, net, address):
+    guest = boot(run="shell", ready="guest# ", disk=False, nets=[net])
+    guest.shell(f"network-up {address}; echo up=$?", r"^up=0")
+    return guest
+
+
+def move(guest):
+    receiver = guest.receiver("tcp:127.0.0.1:0")
+    guest.machine.migrate(receiver.uri)
+    info = guest.machine.wait_migration(60)
+    assert info["status"] == "completed", info.get("error-desc")
+    receiver.wait_status("running")
+    guest.arrived(receiver)
+
+
+def free_port():
+    with socket.create_server(("", 0)) as server:
+        return server.getsockname()[1]
+
+
+def ask(port):
+    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: guest\r\n\r\n")
+        return connection.recv(1000).decode()
+
+
+def test_a_forwarded_port_is_the_guests_before_and_after_a_move(boot):
+    if not shutil.which("passt"):
+        pytest.skip("passt is not installed")
+    port = free_port()
+    guest = start(boot, f"user,tcp={port}:80", "10.0.2.15/24")
+    guest.shell("ip link set lo up; ip route add default via 10.0.2.2; ping -c 1 10.0.2.2; echo route=$?", r"^route=")
+    guest.shell("web-server & until wget -q -O /dev/null http://10.0.2.15/; do sleep 0.1; done; echo web=up", r"^web=up")
+    assert ask(port).startswith("HTTP/1.1 200 OK")
+    move(guest)
+    assert ask(port).startswith("HTTP/1.1 200 OK")
+
+
+@pytest.fixture
+def tap():
+    """An interface of the host that stays when a process ends; its name."""
+    name = f"gw{os.getpid()}"
+    made = subprocess.run(["ip", "tuntap", "add", name, "mode", "tap"], capture_output=True, text=True, check=False)
+    if made.returncode:
+        pytest.skip(f"no tap can be made here: {made.stderr.strip()}")
+    try:
+        subprocess.run(["ip", "addr", "add", "10.99.0.1/24", "dev", name], check=True)
+        subprocess.run(["ip", "link", "set", name, "up"], check=True)
+        yield name
+    finally:
+        subprocess.run(["ip", "link", "del", name], check=True)
+
+
+def carrier_changes(name):
+    with open(f"/sys/class/net/{name}/carrier_changes", encoding="ascii") as file:
+        return int(file.read())
+
+
+def test_both_sides_of_a_move_share_a_tap_and_it_never_loses_its_carrier(boot, tap):
+    guest = start(boot, f"tap:{tap}", "10.99.0.2/24")
+    before = carrier_changes(tap)
+    since = guest.console.position()
+    guest.console.send(f"ping -c {PINGS} -i 0.05 10.99.0.1\n")
+    guest.console.wait("seq=5 ", 30, since)
+    for _ in range(3):
+        move(guest)
+    assert guest.console.wait(r"(\d+) packets received", 60, since).group(1) == str(PINGS)
+    assert carrier_changes(tap) == before
