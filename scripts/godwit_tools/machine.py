@@ -32,11 +32,15 @@ def copy_disk(template, path):
 
 
 class Host:
-    """One side of a migration."""
+    """One side of a migration. Its machines run in a network namespace of their own if one is named."""
 
-    def __init__(self, run_dir):
-        self.run_dir = run_dir
+    def __init__(self, run_dir, namespace=None):
+        self.run_dir, self.namespace = run_dir, namespace
         run_dir.mkdir(parents=True, exist_ok=True)
+
+    def enter(self):
+        """What a command begins with that is to run on this host."""
+        return ["nsenter", f"--net=/run/netns/{self.namespace}"] if self.namespace else []
 
     def owner(self, name):
         """The ownership record of a machine, {} if there is none."""
@@ -63,7 +67,7 @@ class Machine:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 # setpriv: no machine outlives whoever started it, however that one ended.
-                ["setpriv", "--pdeathsig", "KILL", build_dir() / program, "--name", name, "--run-dir", host.run_dir, "--ready-fd",
+                [*host.enter(), "setpriv", "--pdeathsig", "KILL", build_dir() / program, "--name", name, "--run-dir", host.run_dir, "--ready-fd",
                  str(ready_in_child), *map(str, options)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(ready_in_child, *pass_fds),
                 start_new_session=True)
@@ -201,10 +205,10 @@ class Guest:
         nets = [word for net in self.nets for word in ("--net", net)]
         return ["--serial", self.console.serial, *disks, *nets]
 
-    def boot(self):
+    def boot(self, host=None):
         image = self.image
         self.machine = Machine(
-            self.new_host(), self.name, "--kernel", image.kernel, "--initrd", image.initramfs,
+            host or self.new_host(), self.name, "--kernel", image.kernel, "--initrd", image.initramfs,
             "--append", f"console=ttyS0 quiet {image.append} {self.append}", "--memory", self.memory, "--cpus", self.cpus,
             *self._devices(), *self.options)
         return self

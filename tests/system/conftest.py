@@ -42,7 +42,7 @@ class GuestFactory:
     def __init__(self, root, image):
         self.root, self.image, self.guests = root, image, []
 
-    def boot(self, run="check", append="", disk=True, ready="godwit: ready", timeout_s=120, **options):
+    def boot(self, run="check", append="", disk=True, ready="godwit: ready", timeout_s=120, host=None, **options):
         directory = self.root / f"guest{len(self.guests)}"
         directory.mkdir()
         disk_file = None
@@ -52,7 +52,7 @@ class GuestFactory:
         guest = Guest(directory, self.image, Console(directory / "console"), disk=disk_file,
                       append=f"godwit.run={run} {append}", **options)
         self.guests.append(guest)
-        guest.boot()
+        guest.boot(host)
         if ready:
             guest.console.wait(ready, timeout_s)
         return guest

@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+A guest moves between two hosts on one network while clients outside talk to it. Hosts, switch and client are network
+namespaces (godwit_tools/netns.py), where these are permitted.
+"""
+
+import socket
+import time
+from collections import Counter
+
+import pytest
+
+from godwit_tools.machine import Host
+from godwit_tools.netns import CLIENT, GUEST4, GUEST6, TAP, Capture, Network, NotPermitted, Probe, inside
+from godwit_tools.proxy import TO_DESTINATION, TO_SOURCE, Proxy
+from godwit_tools.stream import ECHO_PORT, Session, Stream
+
+MOVES = 50
+MORE_SILENCE_MS = 20     # than the pause
+
+
+class Place:
+    """A guest on a network, and on which host it is."""
+
+    def __init__(self, network, boot, directory, net=f"tap:{TAP}", before="", **options):
+        self.network, self.directory, self.count = network, directory, 0
+        self.at = network.hosts[0]
+        self.guest = boot(run="shell", ready="guest# ", disk=False, nets=[net], host=self.new_host(self.at), **options)
+        self.guest.shell(f"{before}network-up {GUEST4}/24 {GUEST6}/64; net-keeper &", "^network: up")
+        self.mac = self.guest.machine.qmp("x-godwit-query-machine")["nets"][0]["mac"]
+
+    def new_host(self, name):
+        self.count += 1
+        return Host(self.directory / f"{name}{self.count}", self.network.namespace(name))
+
+    def outside(self, function):
+        return inside(self.network.namespace(CLIENT), function)
+
+    def other(self):
+        return next(name for name in self.network.hosts if name != self.at)
+
+    def receiver(self):
+        target = self.other()
+        return self.guest.receiver(f"tcp:{self.network.address(target)}:0", host=self.new_host(target))
+
+    def move(self):
+        """The other host has the guest, and the switch knows it at once."""
+        target, receiver, source = self.other(), self.receiver(), self.guest.machine
+        began = time.time()
+        source.migrate(receiver.uri)
+        info = source.wait_migration(60)
+        port = self.network.port_of(self.mac)
+        assert info["status"] == "completed", info.get("error-desc")
+        assert port == self.network.port(target), "the switch still sends the guest's frames to where it was"
+        receiver.wait_status("running")
+        self.guest.arrived(receiver)
+        self.at = target
+        return began, time.time(), info["x-godwit"]["pause-us"] / 1000
+
+
+def make_network(**options):
+    try:
+        return Network(**options)
+    except NotPermitted as why:
+        pytest.skip(f"no network of namespaces here: {why}")
+
+
+@pytest.fixture
+def network():
+    with make_network() as made:
+        yield made
+
+
+@pytest.fixture
+def place(network, boot, tmp_path):
+    return Place(network, boot, tmp_path)
+
+
+def show(capsys, *lines):
+    with capsys.disabled():
+        for line in ("", *lines):
+            print(line)
+
+
+# ---- Seen from outside ----
+
+def longest_silence_ms(target, began, ended):
+    return 1000 * max((to - since for since, to in target["silences"] if to > began and since < ended), default=0)
+
+
+def capture_guest(place, tmp_path):
+    """What comes from the guest's address at the switch's port of each host."""
+    return [Capture(place.network, place.network.port(host), "in", f"ether src {place.mac}", tmp_path)
+            for host in place.network.hosts]
+
+
+def ping_answer(frame):
+    """What tells this answer from all others, or None for other frames."""
+    kind = frame[12:14]
+    if kind == b"\x08\x00" and frame[23] == socket.IPPROTO_ICMP and frame[34] == 0:
+        return 4, frame[38:50]
+    if kind == b"\x86\xdd" and frame[20] == socket.IPPROTO_ICMPV6 and frame[54] == 129:
+        return 6, frame[58:70]
+    return None
+
+
+def check_one_speaks_at_a_time(seen, moves):
+    """Of the frames at each port: the guest spoke from one at a time, and answered nothing twice."""
+    speakers = [index for _, index in sorted((when, index) for index, frames in enumerate(seen) for when, _ in frames)]
+    changes = sum(before != after for before, after in zip(speakers, speakers[1:]))
+    assert changes == moves, f"{moves} moves, but the guest's frames changed their port {changes} times"
+    answers = Counter(ping_answer(frame) for frames in seen for _, frame in frames)
+    del answers[None]
+    assert len(answers) > 100 * moves
+    assert [answer for answer, count in answers.items() if count > 1] == []
+
+
+def test_fifty_moves_and_nobody_outside_notices_more_than_the_pause(place, tmp_path, capsys):
+    captures, moves = capture_guest(place, tmp_path), []
+    session, stream = place.outside(lambda: (Session(GUEST4), Stream(GUEST4)))
+    assert session.type(b"who\n") == b"who\n"
+    with Probe(place.network, CLIENT, "pinger", "1", GUEST4, GUEST6) as pinger:
+        time.sleep(0.3)
+        for _ in range(MOVES):
+            moves.append(place.move())
+            time.sleep(0.1)
+        time.sleep(0.3)
+        pings = pinger.finish()
+    assert stream.finish() is None
+    assert session.type(b"still here\n") == b"still here\n"
+    session.close()
+    place.guest.console.wait(rf"stream: {stream.sent} bytes, all good", 10)
+    silences = [max(longest_silence_ms(target, began, ended + 0.1) for target in pings["targets"])
+                for began, ended, _ in moves]
+    more = [silence - pause for silence, (_, _, pause) in zip(silences, moves)]
+    worst = more.index(max(more))
+    show(capsys, f"{MOVES} moves: the longest silence was {max(silences):.1f} ms, the longest pause "
+                 f"{max(pause for _, _, pause in moves):.1f} ms; furthest apart in move {worst + 1}: "
+                 f"{silences[worst]:.1f} ms of silence, {moves[worst][2]:.1f} ms of pause",
+         *(f"{t['sent']} pings to {t['address']}, {t['lost']} not answered" for t in pings["targets"]),
+         f"{stream.sent} bytes each way in one connection")
+    assert all(target["twice"] == 0 for target in pings["targets"])
+    check_one_speaks_at_a_time([capture.stop() for capture in captures], MOVES)
+    assert more[worst] <= MORE_SILENCE_MS
+    assert place.guest.console.bad_lines() == []
+
+
+# ---- Migrations that do not arrive ----
+
+def cancel(place, receiver):
+    place.guest.machine.set(max_bandwidth=4 << 20)
+    place.guest.machine.migrate(receiver.uri)
+    time.sleep(0.3)
+    place.guest.machine.qmp("migrate_cancel")
+
+
+def break_before(direction, record, action):
+    """A migration that meets `action(receiver, proxy)` when this record is about to pass."""
+    def attempt(place, receiver):
+        port = int(receiver.uri.rpartition(":")[2])
+        address = place.network.address(place.other())
+        hook = {(direction, record): lambda proxy: action(receiver, proxy)}
+        proxy = inside(place.network.namespace(place.at), lambda: Proxy((address, port), before=hook))
+        place.guest.machine.set(x_godwit_peer_timeout=1000)
+        place.guest.machine.migrate(proxy.uri)
+    return attempt
+
+
+def kill(receiver, _):
+    receiver.kill()
+
+
+def cut(_, proxy):
+    proxy.cut()
+
+
+def cut_for_a_moment(_, proxy):
+    proxy.cut()
+    time.sleep(0.2)
+    proxy.restore()
+
+
+ENDINGS = {
+    "cancelled-while-memory-goes": (cancel, "cancelled"),
+    "destination-dies-while-memory-goes": (break_before(TO_DESTINATION, "BARRIER", kill), "failed"),
+    "destination-dies-in-the-pause": (break_before(TO_DESTINATION, "SWITCH", kill), "failed"),
+    "link-breaks-in-the-pause": (break_before(TO_SOURCE, "READY", cut), "failed"),
+    "link-breaks-when-the-guest-was-given-away": (break_before(TO_DESTINATION, "COMMIT", cut_for_a_moment), "failed"),
+}
+
+
+@pytest.mark.parametrize("attempt, status", ENDINGS.values(), ids=ENDINGS)
+def test_connections_go_on_at_the_source(place, tmp_path, attempt, status):
+    captures = capture_guest(place, tmp_path)
+    stream = place.outside(lambda: Stream(GUEST6))
+    stream.wait_more(10000)
+    with place.receiver() as receiver, Probe(place.network, CLIENT, "pinger", "2", GUEST4, GUEST6) as pinger:
+        attempt(place, receiver)
+        assert place.guest.machine.wait_migration(30)["status"] == status
+        assert place.guest.machine.running()
+        assert place.network.port_of(place.mac) == place.network.port(place.at)
+        stream.wait_more(50000)
+        pings = pinger.finish()
+    place.guest.machine.set(max_bandwidth=0)
+    place.move()
+    stream.wait_more(50000)
+    assert stream.finish() is None
+    assert all(target["twice"] == 0 and target["answered"] > 0 for target in pings["targets"])
+    check_one_speaks_at_a_time([capture.stop() for capture in captures], 1)
+
+
+# ---- Other kinds of networks ----
+
+def move_with_traffic(place, address):
+    """There and back with a stream in large pieces."""
+    stream = place.outside(lambda: Stream(address, piece_bytes=32768))
+    for _ in range(2):
+        stream.wait_more(500000)
+        place.move()
+    stream.wait_more(500000)
+    assert stream.finish() is None
+    net = place.guest.machine.qmp("x-godwit-query-machine")["nets"][0]
+    assert net["dropped-in"] == net["dropped-out"] == 0
+
+
+def echo_datagram(address, count):
+    """Whether a datagram of so many bytes of payload comes back, in one piece where the network takes it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.setsockopt(socket.IPPROTO_IP, 10, 2)     # IP_MTU_DISCOVER: never in fragments
+        one.settimeout(5)
+        one.connect((address, ECHO_PORT))
+        one.send(bytes(range(256)) * (count // 256) + bytes(count % 256))
+        return len(one.recv(65536)) == count
+
+
+@pytest.mark.parametrize("mtu", [1500, 9000])
+def test_the_largest_packets_pass_before_and_after_a_move(boot, tmp_path, mtu):
+    with make_network(mtu=mtu) as network:
+        place = Place(network, boot, tmp_path)
+        place.guest.shell("cat /sys/class/net/eth0/mtu", f"^{mtu}")
+        assert place.outside(lambda: echo_datagram(GUEST4, mtu - 28))
+        move_with_traffic(place, GUEST4)
+        assert place.outside(lambda: echo_datagram(GUEST4, mtu - 28))
+
+
+def join_vlan(guest, address):
+    guest.shell("load-modules 8021q; ip link add link eth0 name eth0.7 type vlan id 7; "
+                f"ip addr add {address}/24 dev eth0.7; ip link set eth0.7 up; echo vlan=$?", "^vlan=0")
+
+
+def test_a_guest_in_a_vlan_moves(place, boot):
+    """Another guest is the client: not every host's kernel knows VLANs."""
+    place.network.add_tap("a", "vm1")
+    other = boot(run="shell", ready="guest# ", disk=False, nets=["tap:vm1"], host=place.new_host("a"))
+    other.shell("network-up", "^network: up")
+    join_vlan(place.guest, "10.77.7.2")
+    join_vlan(other, "10.77.7.3")
+    since = other.console.position()
+    other.console.send("ping -s 1472 -c 100 -i 0.05 10.77.7.2\n")
+    for number in (5, 45, 85):
+        other.console.wait(f"seq={number} ", 30, since)
+        place.move()
+    lost = 100 - int(other.console.wait(r"(\d+) packets received", 30, since).group(1))
+    assert lost <= 3, "more was lost than what may be under way at each move"
+
+
+@pytest.mark.parametrize("on", [True, False], ids=["on", "off"])
+def test_offloads(network, boot, tmp_path, on):
+    """With them, frames larger than the network's pass in both directions unsplit; without them none does."""
+    network.set_offloads(on)
+    before = "" if on else "load-modules net_failover; insmod /lib/modules/virtio_net.ko csum=0 gso=0; "
+    place = Place(network, boot, tmp_path, before=before)
+    large = [Capture(network, port, "in", "greater 1600", tmp_path) for port in ("to_client", "to_a")]
+    move_with_traffic(place, GUEST4)
+    to_guest, from_guest = (capture.stop() for capture in large)
+    from_guest = [frame for _, frame in from_guest if frame[6:12].hex(":") == place.mac]
+    assert (len(to_guest) > 0, len(from_guest) > 0) == (on, on)
