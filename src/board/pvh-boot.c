@@ -91,20 +91,15 @@ static int place_segment(const struct board_config *config, const struct image *
     return 0;
 }
 
-static int take_header(const struct board_config *config, const struct image *image,
-                       const Elf64_Phdr *header, struct boot_images *images,
-                       struct pvh_kernel *kernel, struct gw_error *error)
+static int read_notes(const struct board_config *config, const struct image *image,
+                      const Elf64_Phdr *header, struct pvh_kernel *kernel, struct gw_error *error)
 {
     if (header->p_type != PT_LOAD && header->p_type != PT_NOTE)
         return 0;
     int r = check_inside(config, image, header->p_offset, header->p_filesz, error);
-    if (r < 0)
-        return r;
-    if (header->p_type == PT_NOTE)
+    if (r == 0 && header->p_type == PT_NOTE)
         take_notes(image->bytes + header->p_offset, header->p_filesz, kernel);
-    else if (header->p_memsz > 0)
-        return place_segment(config, image, header, images, error);
-    return 0;
+    return r;
 }
 
 /* ---- Both kinds of ELF ---- */
@@ -164,9 +159,10 @@ int pvh_place_kernel(const struct board_config *config, const struct image *imag
     if (each != (wide ? sizeof(Elf64_Phdr) : sizeof(Elf32_Phdr)))
         return refuse_damaged(config, error);
     r = check_inside(config, image, at, (uint64_t)count * each, error);
+    const uint8_t *headers = image->bytes + at;
     for (unsigned i = 0; r == 0 && i < count; i++) {
-        Elf64_Phdr header = read_header(image->bytes + at + (uint64_t)i * each, wide);
-        r = take_header(config, image, &header, images, &kernel, error);
+        Elf64_Phdr header = read_header(headers + (size_t)i * each, wide);
+        r = read_notes(config, image, &header, &kernel, error);
     }
     if (r < 0)
         return r;
@@ -175,6 +171,13 @@ int pvh_place_kernel(const struct board_config *config, const struct image *imag
                       "kernel '%s' has no PVH entry (ELF note Xen 18): microvm-1 starts a bzImage, "
                       "or an ELF file with one",
                       config->kernel);
+    for (unsigned i = 0; r == 0 && i < count; i++) {
+        Elf64_Phdr header = read_header(headers + (size_t)i * each, wide);
+        if (header.p_type == PT_LOAD && header.p_memsz > 0)
+            r = place_segment(config, image, &header, images, error);
+    }
+    if (r < 0)
+        return r;
     if (!is_loaded(images, kernel.entry))
         return refuse_damaged(config, error);
     *ret_kernel = kernel;
