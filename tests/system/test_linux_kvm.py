@@ -17,7 +17,7 @@ def move(guest, verify=True):
     """Moves the guest to a new process; what the source says about it."""
     receiver = guest.receiver("tcp:127.0.0.1:0")
     source = guest.machine
-    source.set(x_godwit_verify_ram=verify)
+    source.set(x_godwit_verify_ram=verify, downtime_limit=2000)  # an emulated host is slow
     source.migrate(receiver.uri)
     info = source.wait_migration(120)
     assert info["status"] == "completed", info.get("error-desc")
@@ -109,6 +109,7 @@ def boots_again(guest, since):
     guest.console.wait("godwit: user space", 120, since)
     guest.console.wait("guest# ", 60, since)
     assert guest.shell("echo again $(nproc)", "^again 2")
+    assert guest.shell("for cpu in 1 2; do taskset $cpu sleep 0.1; done; echo timers fire", "^timers fire")
 
 
 @pytest.mark.parametrize("moved", [False, True], ids=["at home", "after a move"])

@@ -90,6 +90,15 @@ static int set_offset(const struct vcpu *vcpu, uint64_t offset)
     return ioctl(vcpu->fd, KVM_SET_DEVICE_ATTR, &attribute) < 0 ? -errno : 0;
 }
 
+int time_restate_offset(struct vcpu *vcpu, struct gw_error *error)
+{
+    uint64_t offset;
+    if (!get_offset(vcpu, &offset))
+        return 0;
+    int r = set_offset(vcpu, offset);
+    return r < 0 ? vm_fail(error, -r, "set the TSC's offset") : 0;
+}
+
 /* ---- Fetching ---- */
 
 static int fetch_frequency(struct vcpu *vcpu, struct gw_error *error)

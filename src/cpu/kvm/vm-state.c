@@ -113,6 +113,8 @@ int vm_reset(struct vm *vm, struct gw_error *error)
     for (unsigned i = 0; r == 0 && i < vm->cpus; i++) {
         r = vcpu_forget_mappings(&vm->vcpu[i], error);
         if (r == 0)
+            r = time_restate_offset(&vm->vcpu[i], error);
+        if (r == 0)
             r = vcpu_load(&vm->vcpu[i], &vm->vcpu[i].power_on, error);
         if (r == 0)
             r = msr_reset_waiting(&vm->vcpu[i], &vm->vcpu[i].power_on, error);

@@ -65,9 +65,13 @@ int vcpu_set_model(struct vcpu *vcpu, struct gw_error *error);
 /* vcpu-state.c: all registers but the clocks */
 int vcpu_fetch(struct vcpu *vcpu, struct vcpu_state *state, struct gw_error *error);
 int vcpu_load(struct vcpu *vcpu, const struct vcpu_state *state, struct gw_error *error);
-/* Before a reset. KVM (Linux 6.12) empties the VMCB of a vCPU that fell into a triple fault on AMD;
- * where paging is off before and after, it then believes its nested page table to be in place
- * still, and the vCPU faults for ever. A change of CR3 makes it look again. */
+/*
+ * Before a reset: what KVM (Linux 6.12) forgets of a vCPU that fell into a triple fault on AMD, whose
+ * VMCB it empties. Where paging is off before and after, it believes its nested page table to be in
+ * place still, and the vCPU faults for ever: a change of CR3 makes it look again. And the TSC's offset
+ * is gone from the VMCB while KVM goes on counting with it, so that no deadline is ever reached:
+ * saying it again puts it back.
+ */
 int vcpu_forget_mappings(struct vcpu *vcpu, struct gw_error *error);
 
 /* msr.c */
@@ -80,6 +84,7 @@ int msr_reset_waiting(struct vcpu *vcpu, const struct vcpu_state *power_on, stru
 int msr_load_waiting(struct vcpu *vcpu, const struct vcpu_state *state, struct gw_error *error);
 
 /* time.c */
+int time_restate_offset(struct vcpu *vcpu, struct gw_error *error); /* above */
 int time_fetch(struct vm *vm, struct gw_error *error);
 /* Lets the guest's TSC run at this frequency (0: as it does), or says that it cannot. */
 int time_set_frequency(struct vcpu *vcpu, uint32_t tsc_khz, struct gw_error *error);
