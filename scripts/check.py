@@ -155,13 +155,13 @@ STEPS = [
     Step("build", build_gcc, 600, "gcc, as users build it"),
     Step("guest", guest, 600, "the Linux guests: fetched once, then from the cache"),
     Step("unit", unit, 300, "unit tests, the layering law, headers alone", ["build"]),
-    Step("system", system, 900, "whole programs and a real kernel, driven from Python", ["build", "guest"]),
-    Step("stock-kernel", stock_kernel, 1500, "the stock x86-64 kernel under KVM, here or in a nested host", ["build", "guest"]),
+    Step("system", system, 1800, "whole programs and a real kernel, driven from Python", ["build", "guest"]),
+    Step("stock-kernel", stock_kernel, 2400, "the stock x86-64 kernel under KVM, here or in a nested host", ["build", "guest"]),
     Step("clang", build_clang, 600, "clang with ASan, UBSan and fuzzers"),
     Step("sanitized", unit_sanitized, 400, "unit tests under ASan and UBSan", ["clang"]),
     Step("fuzz", fuzz, 600, "each parser of foreign bytes, a short run", ["clang"]),
     Step("engine-threads", engine_threads, 600, "engine tests under TSan"),
-    Step("system-sanitized", system_sanitized, 600, "system tests under ASan and UBSan",
+    Step("system-sanitized", system_sanitized, 1200, "system tests under ASan and UBSan",
          ["clang", "guest"]),
 ]
 QUICK = ["build", "unit"]
