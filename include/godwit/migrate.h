@@ -105,6 +105,16 @@ int gw_ownership_read(const char *path, struct gw_ownership *ret_record, struct 
 int gw_ownership_write(const char *path, const struct gw_ownership *record, struct gw_error *error);
 const char *gw_owner_state_name(enum gw_owner_state state);
 
+/* What a network card of the machine has seen. Times are CLOCK_REALTIME of this host; 0: not yet.
+ */
+#define GW_MIGRATE_MAX_NETWORKS 16
+struct gw_network_times {
+    char name[64];
+    uint64_t last_out_ns;               /* source: the last frame of the guest */
+    uint64_t first_out_ns, first_in_ns; /* destination: since the guest runs here */
+    uint64_t waited; /* destination: frames that were there when it began to run */
+};
+
 /* ---- Source ---- */
 
 struct gw_source_ops {
@@ -125,6 +135,9 @@ struct gw_source_ops {
     int (*release)(void *vm, struct gw_error *error);
     int (*reacquire)(void *vm, struct gw_error *error);
     bool (*is_running)(void *vm); /* whether the guest ran before; a paused guest arrives paused */
+    /* The machine's networks, after it was given away, for the flight log: how many were told, at
+     * most `maximum`. May be NULL. */
+    unsigned (*look_networks)(void *vm, struct gw_network_times *ret_networks, unsigned maximum);
 };
 
 struct gw_source_config {
@@ -170,6 +183,8 @@ struct gw_destination_ops {
     /* The attempt is over without us owning the guest: throw the machine away. Only after prepare()
      * has succeeded; prepare() may then come again for another source (tcp:, unix:). */
     void (*discard)(void *vm);
+    /* As the source's; comes several times in the first second after start(). */
+    unsigned (*look_networks)(void *vm, struct gw_network_times *ret_networks, unsigned maximum);
 };
 
 struct gw_destination_config {

@@ -25,7 +25,9 @@
 
 #define MILLISECOND_NS 1000000ull
 #define DEFAULT_LINGER_MS 60000
-#define GOODBYE_MS 5000 /* for the source's CONFIRM and flight log */
+#define GOODBYE_MS 5000  /* for the source's CONFIRM and flight log */
+#define NETWORKS_MS 1000 /* for the guest's first frames */
+#define LOOK_NS (50 * MILLISECOND_NS)
 
 uint64_t destination_elapsed_ns(const struct gw_destination *destination)
 {
@@ -374,6 +376,39 @@ static void tell_end(struct gw_destination *destination, int r, const struct gw_
     monitor_leave(&destination->monitor);
 }
 
+static bool have_spoken(const struct gw_network_times *networks, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (!networks[i].first_out_ns || !networks[i].first_in_ns)
+            return false;
+    return true;
+}
+
+/* The guest's first frames here come some time after it began to run. */
+static void note_networks(struct gw_destination *destination)
+{
+    struct gw_network_times networks[GW_MIGRATE_MAX_NETWORKS];
+    const struct gw_destination_ops *ops = destination->config.ops;
+    uint64_t until_ns = host_monotonic_ns() + NETWORKS_MS * MILLISECOND_NS;
+    unsigned count = 0;
+    bool leaving = !ops->look_networks;
+    while (!leaving) {
+        uint64_t now_ns = host_monotonic_ns();
+        count = ops->look_networks(destination->config.vm, networks, ARRAY_COUNT(networks));
+        flightlog_set_networks(destination->log, destination_elapsed_ns(destination), networks,
+                               count);
+        if (have_spoken(networks, count) || now_ns >= until_ns)
+            break;
+        monitor_enter(&destination->monitor);
+        while (!destination->leaving && monitor_wait(&destination->monitor, now_ns + LOOK_NS))
+            continue;
+        leaving = destination->leaving;
+        monitor_leave(&destination->monitor);
+    }
+    if (count > 0)
+        write_both_flights(destination);
+}
+
 /* The guest runs here: until the source knows that, its questions are answered. */
 static void wait_for_confirmation(struct gw_destination *destination)
 {
@@ -399,6 +434,7 @@ static void *coordinator_main(void *opaque)
     if (r == 0) {
         say_goodbye(destination);
         close_session(destination);
+        note_networks(destination);
         wait_for_confirmation(destination);
     }
     stop_connections(destination);

@@ -17,6 +17,7 @@
 #define FIRST_ROUNDS 4
 #define LAST_ROUNDS 16
 #define SHOWN_DECISIONS 12
+#define ITEM_INDENT 10
 
 struct page {
     struct gw_buf *out;
@@ -82,24 +83,42 @@ __attribute__((format(printf, 2, 3))) static void say(struct page *page, const c
         put_wrapped(page, text, 0, 0);
 }
 
-/* A line of a list: when, and what. */
+/* A line of a list: a label, and what. */
+static void put_item(struct page *page, const char *label, const char *format, va_list arguments)
+{
+    _cleanup_free_ char *text = NULL, *start = NULL;
+    if (vasprintf(&text, format, arguments) < 0)
+        text = NULL;
+    int columns = asprintf(&start, "%8s  ", label);
+    if (columns < 0)
+        start = NULL;
+    if (!text || !start) {
+        page->result = -ENOMEM;
+        return;
+    }
+    put(page, start, (size_t)columns);
+    put_wrapped(page, text, (size_t)columns, ITEM_INDENT);
+}
+
 __attribute__((format(printf, 3, 4))) static void say_item(struct page *page, uint64_t at_ns,
                                                            const char *format, ...)
 {
-    _cleanup_free_ char *text = NULL;
-    char when[32];
     va_list arguments;
     va_start(arguments, format);
-    if (vasprintf(&text, format, arguments) < 0) {
-        text = NULL;
-        page->result = -ENOMEM;
-    }
+    put_item(page, time_in_words((double)at_ns / 1e3).text, format, arguments);
     va_end(arguments);
-    if (!text)
-        return;
-    int columns = snprintf(when, sizeof when, "%8s  ", time_in_words((double)at_ns / 1e3).text);
-    put(page, when, (size_t)columns);
-    put_wrapped(page, text, (size_t)columns, (size_t)columns);
+}
+
+/* A long name is cut. */
+__attribute__((format(printf, 3, 4))) static void say_of(struct page *page, const char *name,
+                                                         const char *format, ...)
+{
+    char label[16];
+    FLIGHT_SET_TEXT(label, name);
+    va_list arguments;
+    va_start(arguments, format);
+    put_item(page, label, format, arguments);
+    va_end(arguments);
 }
 
 static void heading(struct page *page, const char *text)
@@ -373,6 +392,65 @@ static void say_pause(struct page *page, const struct gw_flight_log *log)
             time_in_words((double)pause->clock_error_us).text);
 }
 
+/* ---- Networks ---- */
+
+static struct words span(uint64_t from_ns, uint64_t to_ns)
+{
+    return time_in_words(to_ns > from_ns ? (double)(to_ns - from_ns) / 1e3 : 0);
+}
+
+static void say_arrival(struct page *page, const struct flight_network *network, uint64_t ran_ns)
+{
+    char out[64] = "none left in the first second", in[64] = "none came in";
+    if (network->first_out_ns)
+        snprintf(out, sizeof out, "the first left after %s",
+                 span(ran_ns, network->first_out_ns).text);
+    if (network->first_in_ns)
+        snprintf(in, sizeof in, "the first came in after %s",
+                 span(ran_ns, network->first_in_ns).text);
+    say_of(page, network->name, "when the guest ran again, %s and %s; %llu had waited", out, in,
+           (unsigned long long)network->waited);
+}
+
+/* `last` and `began_ns` are of the source's clock, `first` and `ran_ns` of the destination's. */
+static void say_silence(struct page *page, const struct flight_network *last, uint64_t began_ns,
+                        const struct flight_network *first, uint64_t ran_ns, uint64_t pause_ns)
+{
+    if (last->last_out_ns == 0 || last->last_out_ns > began_ns || first->first_out_ns < ran_ns)
+        return;
+    uint64_t silent_ns = began_ns - last->last_out_ns + pause_ns + first->first_out_ns - ran_ns;
+    say_of(page, first->name, "so nothing was heard of the guest for %s",
+           time_in_words((double)silent_ns / 1e3).text);
+}
+
+static void say_network(struct page *page, const struct gw_flight_log *log,
+                        const struct flight_network *network)
+{
+    const struct gw_flight_log *source = flight_teller(log);
+    const struct flight_network *last = flight_find_network(source, network->name);
+    uint64_t began_ns = source->pause.began_ns, ran_ns = flight_pause_ends_ns(&log->pause);
+    if (last && last->last_out_ns)
+        say_of(page, network->name, "the guest's last frame left %s before the pause",
+               span(last->last_out_ns, began_ns).text);
+    if (strcmp(log->role, "destination") != 0)
+        return;
+    say_arrival(page, network, ran_ns);
+    if (last)
+        say_silence(page, last, began_ns, network, ran_ns, log->pause.pause_us * 1000);
+}
+
+static void say_networks(struct page *page, const struct gw_flight_log *log)
+{
+    const struct flight_network *networks = log->networks.entries;
+    if (log->networks.count == 0 || log->pause.pause_us == 0)
+        return;
+    heading(page, "Networks");
+    for (size_t i = 0; i < log->networks.count; i++)
+        say_network(page, log, &networks[i]);
+}
+
+/* ---- The whole ---- */
+
 static void say_timeline(struct page *page, const struct gw_flight_log *log)
 {
     const struct flight_phase *phases = log->phases.entries;
@@ -408,6 +486,7 @@ int gw_flight_log_explain_text(const struct gw_flight_log *log, unsigned width, 
     say_rounds(&page, teller);
     say_decisions(&page, teller);
     say_pause(&page, teller);
+    say_networks(&page, log);
     if (page.result < 0)
         return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_NO_RESOURCE, page.result,
                             "no memory to explain flight %s", log->session);

@@ -101,6 +101,12 @@ static const struct field decisions_fields[] = {
     END,
 };
 
+static const struct field networks_fields[] = {
+    TEXT(struct flight_network, name),           NUMBER(struct flight_network, last_out_ns),
+    NUMBER(struct flight_network, first_out_ns), NUMBER(struct flight_network, first_in_ns),
+    NUMBER(struct flight_network, waited),       END,
+};
+
 static const struct field parts_fields[] = {
     NUMBER(struct gw_pause_parts, stop_us),  NUMBER(struct gw_pause_parts, ram_us),
     NUMBER(struct gw_pause_parts, save_us),  NUMBER(struct gw_pause_parts, send_us),
@@ -179,6 +185,7 @@ static const struct field log_fields[] = {
     LEFT_OUT(rounds),
     SERIES(decisions, struct flight_decision, decisions_fields, FLIGHT_MAX_DECISIONS),
     LEFT_OUT(decisions),
+    SERIES(networks, struct flight_network, networks_fields, GW_MIGRATE_MAX_NETWORKS),
     OBJECT(pause, struct flight_pause),
     OBJECT(totals, struct flight_totals),
     OBJECT(verdict, struct flight_verdict),
@@ -276,6 +283,7 @@ void gw_flight_log_free(struct gw_flight_log *log)
     free(log->events.entries);
     free(log->rounds.entries);
     free(log->decisions.entries);
+    free(log->networks.entries);
     gw_flight_log_free(log->other_side);
     free(log);
 }
@@ -522,6 +530,20 @@ const struct gw_flight_log *flight_teller(const struct gw_flight_log *log)
     return other && strcmp(other->role, "source") == 0 ? other : log;
 }
 
+const struct flight_network *flight_find_network(const struct gw_flight_log *log, const char *name)
+{
+    const struct flight_network *networks = log->networks.entries;
+    for (size_t i = 0; i < log->networks.count; i++)
+        if (strcmp(networks[i].name, name) == 0)
+            return &networks[i];
+    return NULL;
+}
+
+uint64_t flight_pause_ends_ns(const struct flight_pause *pause)
+{
+    return pause->began_ns + pause->pause_us * 1000;
+}
+
 /* ---- Condensing ---- */
 
 /* `keep` entries of a series: the last ones, or an even choice that includes the first and the
@@ -541,6 +563,33 @@ static bool copy_series(struct flight_series *to, const struct flight_series *fr
     return true;
 }
 
+/* On the clock of whoever tells the flight. */
+static uint64_t on_clock(uint64_t at_ns, const struct gw_flight_log *log,
+                         const struct gw_flight_log *teller)
+{
+    uint64_t ran_ns = flight_pause_ends_ns(&log->pause);
+    return at_ns > ran_ns ? at_ns - ran_ns + flight_pause_ends_ns(&teller->pause) : 0;
+}
+
+/* What both sides saw. */
+static bool copy_networks(struct flight_series *to, const struct gw_flight_log *log,
+                          const struct gw_flight_log *teller)
+{
+    const struct flight_network *networks = log->networks.entries;
+    bool good = true;
+    for (size_t i = 0; i < log->networks.count; i++) {
+        struct flight_network entry = networks[i];
+        const struct flight_network *told = flight_find_network(teller, entry.name);
+        if (teller != log) {
+            entry.last_out_ns = told ? told->last_out_ns : 0;
+            entry.first_out_ns = on_clock(entry.first_out_ns, log, teller);
+            entry.first_in_ns = on_clock(entry.first_in_ns, log, teller);
+        }
+        good &= flight_series_add(to, &entry, sizeof entry, GW_MIGRATE_MAX_NETWORKS);
+    }
+    return good;
+}
+
 /* Without the other side, but with its figures where they tell the flight. */
 struct gw_flight_log *flight_condense(const struct gw_flight_log *log)
 {
@@ -555,13 +604,15 @@ struct gw_flight_log *flight_condense(const struct gw_flight_log *log)
     copy->pause = teller->pause;
     copy->verdict.at_ns = teller->verdict.at_ns;
     copy->parameters = copy->phases = copy->events = copy->rounds = copy->decisions =
-        (struct flight_series){0};
+        copy->networks = (struct flight_series){0};
     if (copy_series(&copy->parameters, &teller->parameters, sizeof(struct flight_parameters), 4,
                     false) &&
         copy_series(&copy->phases, &teller->phases, sizeof(struct flight_phase), 16, false) &&
         copy_series(&copy->events, &teller->events, sizeof(struct flight_event), 8, false) &&
         copy_series(&copy->rounds, &teller->rounds, sizeof(struct gw_round), 32, true) &&
-        copy_series(&copy->decisions, &teller->decisions, sizeof(struct flight_decision), 8, false))
+        copy_series(&copy->decisions, &teller->decisions, sizeof(struct flight_decision), 8,
+                    false) &&
+        copy_networks(&copy->networks, log, teller))
         return copy;
     gw_flight_log_free(copy);
     return NULL;

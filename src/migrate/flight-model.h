@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include <godwit/flight-log.h>
+#include <godwit/migrate.h>
 #include "migrate/policy.h"
 
 #define FLIGHT_MAX_NUMBER ((uint64_t)1 << 53)
@@ -44,6 +45,11 @@ struct flight_pause {
     struct gw_pause_parts parts;
 };
 
+struct flight_network {
+    char name[64];
+    uint64_t last_out_ns, first_out_ns, first_in_ns, waited;
+};
+
 struct flight_totals {
     bool present;
     uint64_t total_ms, setup_ms, bytes_sent, pages_normal, pages_zero;
@@ -74,6 +80,7 @@ struct gw_flight_log {
     struct flight_series events;     /* struct flight_event */
     struct flight_series rounds;     /* struct gw_round */
     struct flight_series decisions;  /* struct flight_decision */
+    struct flight_series networks;   /* struct flight_network */
     struct flight_pause pause;
     struct flight_totals totals;
     struct flight_verdict verdict;
@@ -103,6 +110,10 @@ struct gw_flight_log *flight_condense(const struct gw_flight_log *log);
 /* Whose figures tell the flight: the source's document, where this is the destination's and has it.
  */
 const struct gw_flight_log *flight_teller(const struct gw_flight_log *log);
+
+const struct flight_network *flight_find_network(const struct gw_flight_log *log, const char *name);
+/* When the guest ran again, on the clock of the side whose figures these are. */
+uint64_t flight_pause_ends_ns(const struct flight_pause *pause);
 
 /* Copies text into a field of `bytes` bytes: valid UTF-8 without control characters, cut at a
  * character. */

@@ -210,6 +210,33 @@ void flightlog_set_pause(struct flightlog *log, uint64_t began_ns, uint64_t paus
     unlock(log);
 }
 
+/* From a wall clock to the time since the migration began. */
+static uint64_t since_begin(uint64_t when_ns, uint64_t wall_ns, uint64_t at_ns)
+{
+    return when_ns && when_ns <= wall_ns && wall_ns - when_ns < at_ns ? at_ns - (wall_ns - when_ns)
+                                                                      : 0;
+}
+
+void flightlog_set_networks(struct flightlog *log, uint64_t at_ns,
+                            const struct gw_network_times *networks, unsigned count)
+{
+    uint64_t wall_ns = host_realtime_ns();
+    lock(log);
+    struct flight_series *series = &log->log->networks;
+    series->count = 0;
+    for (unsigned i = 0; i < count; i++) {
+        struct flight_network entry = {
+            .last_out_ns = since_begin(networks[i].last_out_ns, wall_ns, at_ns),
+            .first_out_ns = since_begin(networks[i].first_out_ns, wall_ns, at_ns),
+            .first_in_ns = since_begin(networks[i].first_in_ns, wall_ns, at_ns),
+            .waited = networks[i].waited,
+        };
+        FLIGHT_SET_TEXT(entry.name, networks[i].name);
+        flight_series_add(series, &entry, sizeof entry, GW_MIGRATE_MAX_NETWORKS);
+    }
+    unlock(log);
+}
+
 static const char *verdict_status(enum gw_migrate_status status)
 {
     return status == GW_MIGRATE_COMPLETED   ? "completed"

@@ -53,6 +53,9 @@ void flightlog_add_decision(struct flightlog *log, uint64_t at_ns,
 void flightlog_set_pause(struct flightlog *log, uint64_t began_ns, uint64_t pause_us,
                          const struct gw_pause_parts *parts, uint64_t budget_us,
                          uint64_t predicted_us, uint64_t clock_error_us);
+/* What the machine's networks tell now, in the place of what they told before. `at_ns`: now. */
+void flightlog_set_networks(struct flightlog *log, uint64_t at_ns,
+                            const struct gw_network_times *networks, unsigned count);
 /* The end. `error` NULL when completed. `failed_side`: "source", "destination" or "" if unknown. */
 void flightlog_set_verdict(struct flightlog *log, uint64_t at_ns, enum gw_migrate_status status,
                            const char *phase, const char *failed_side, const struct gw_error *error,

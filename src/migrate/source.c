@@ -22,6 +22,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 
 #define MILLISECOND_NS 1000000ull
@@ -128,6 +129,16 @@ static const char *what_next(const struct gw_source *source, const struct gw_err
     }
 }
 
+static void note_networks(struct gw_source *source)
+{
+    struct gw_network_times networks[GW_MIGRATE_MAX_NETWORKS];
+    const struct gw_source_ops *ops = source->config.ops;
+    if (!ops->look_networks)
+        return;
+    unsigned count = ops->look_networks(source->config.vm, networks, ARRAY_COUNT(networks));
+    flightlog_set_networks(source->log, source_elapsed_ns(source), networks, count);
+}
+
 static void write_log(struct gw_source *source, enum gw_migrate_status status,
                       const struct gw_error *error)
 {
@@ -142,6 +153,8 @@ static void write_log(struct gw_source *source, enum gw_migrate_status status,
     struct gw_migrate_info info = source->info;
     monitor_leave(&source->monitor);
     flightlog_set_totals(source->log, &info);
+    if (!failed)
+        note_networks(source);
     struct gw_error ignored;
     if (source->config.log_directory)
         (void)flightlog_write(source->log, source->config.log_directory, &ignored);

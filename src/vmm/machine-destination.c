@@ -281,6 +281,7 @@ static const struct gw_destination_ops destination_ops = {
     .acquire = op_acquire,
     .start = op_start,
     .discard = op_discard,
+    .look_networks = machine_look_networks,
 };
 
 /* ---- What the engine tells ---- */

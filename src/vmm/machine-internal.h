@@ -75,6 +75,10 @@ int machine_match_nets(const struct board_config *given, struct board_config *co
  * which is the error. Loop thread, the machine stopped. */
 int machine_acquire(struct machine *machine, struct gw_error *error);
 int machine_release(struct machine *machine, struct gw_error *error);
+/* For the flight log (struct gw_source_ops, struct gw_destination_ops). Any thread but the loop's.
+ */
+unsigned machine_look_networks(void *machine, struct gw_network_times *ret_networks,
+                               unsigned maximum);
 void machine_link_changed(void *machine, const char *name, bool up, const char *why);
 
 /* Begins to free whatever migration there is; machine_reaped() follows for each. */

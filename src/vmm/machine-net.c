@@ -5,6 +5,7 @@
 
 #include "base/cleanup.h"
 #include "vmm/log.h"
+#include "virtio/net.h"
 #include "vmm/machine-internal.h"
 
 /* Whether what was given is called `name`; without a name of its own it has that of its place. */
@@ -96,6 +97,44 @@ int machine_release(struct machine *machine, struct gw_error *error)
 
     board_release_nets(machine->board);
     return r;
+}
+
+struct look {
+    struct machine *machine;
+    struct gw_network_times *networks;
+    unsigned maximum;
+};
+
+static int look_on_loop(void *argument)
+{
+    const struct look *look = argument;
+    struct board *board = look->machine->board;
+    const struct board_config *config = board ? board_settled_config(board) : NULL;
+    unsigned count =
+        config && config->net_count < look->maximum ? config->net_count : look->maximum;
+
+    if (!board)
+        return 0;
+    for (unsigned i = 0; i < count; i++) {
+        struct virtio_net_view view;
+        board_look_net(board, i, &view);
+        look->networks[i] = (struct gw_network_times){.last_out_ns = view.counters.last_out_ns,
+                                                      .first_out_ns = view.counters.first_out_ns,
+                                                      .first_in_ns = view.counters.first_in_ns,
+                                                      .waited = view.counters.waited};
+        snprintf(look->networks[i].name, sizeof look->networks[i].name, "%s", config->nets[i].name);
+    }
+    return (int)count;
+}
+
+unsigned machine_look_networks(void *opaque, struct gw_network_times *ret_networks,
+                               unsigned maximum)
+{
+    struct machine *machine = opaque;
+
+    return (unsigned)loop_calls_run(
+        machine->calls, look_on_loop,
+        &(struct look){.machine = machine, .networks = ret_networks, .maximum = maximum});
 }
 
 void machine_link_changed(void *opaque, const char *name, bool up, const char *why)

@@ -145,6 +145,7 @@ static const struct gw_source_ops source_ops = {
     .release = op_release,
     .reacquire = op_reacquire,
     .is_running = op_is_running,
+    .look_networks = machine_look_networks,
 };
 
 /* ---- What the engine tells ---- */

@@ -4,7 +4,9 @@ A guest moves between two hosts on one network while clients outside talk to it.
 namespaces (godwit_tools/netns.py), where these are permitted.
 """
 
+import re
 import socket
+import subprocess
 import time
 from collections import Counter
 
@@ -12,7 +14,8 @@ import pytest
 
 from godwit_tools.machine import Host
 from godwit_tools.netns import CLIENT, GUEST4, GUEST6, TAP, Capture, Network, NotPermitted, Probe, inside
-from godwit_tools.proxy import TO_DESTINATION, TO_SOURCE, Proxy
+from godwit_tools.paths import build_dir
+from godwit_tools.proxy import TO_DESTINATION, TO_SOURCE, Proxy, wait_until
 from godwit_tools.stream import ECHO_PORT, Session, Stream
 
 MOVES = 50
@@ -143,6 +146,30 @@ def test_fifty_moves_and_nobody_outside_notices_more_than_the_pause(place, tmp_p
     check_one_speaks_at_a_time([capture.stop() for capture in captures], MOVES)
     assert more[worst] <= MORE_SILENCE_MS
     assert place.guest.console.bad_lines() == []
+
+
+def test_the_flight_log_tells_what_the_network_saw(place):
+    began = time.time()
+    with Probe(place.network, CLIENT, "pinger", "1", GUEST4) as pinger:
+        time.sleep(0.2)
+        place.move()
+        host = place.guest.machine.host
+        wait_until(lambda: host.flights("guest")[-1].get("networks"), 5, "the destination's view of the network")
+        (target,) = pinger.finish()["targets"]
+    flight = host.flights("guest")[-1]
+    (here,), (there,) = flight["networks"], flight["other_side"]["networks"]
+    assert here["name"] == there["name"] == "net0"
+    began_there, pause = flight["other_side"]["pause"]["began_ns"], flight["pause"]["pause_us"] * 1000
+    ran_here = flight["pause"]["began_ns"] + pause
+    assert 0 < there["last_out_ns"] <= began_there
+    assert ran_here <= here["first_in_ns"] <= here["first_out_ns"]
+    silent_ms = (began_there - there["last_out_ns"] + pause + here["first_out_ns"] - ran_here) / 1e6
+    heard_ms = longest_silence_ms(target, began, time.time())
+    assert abs(silent_ms - heard_ms) < 5, f"the log says {silent_ms:.1f} ms of silence, {heard_ms:.1f} ms were seen outside"
+    told = subprocess.run([build_dir() / "godwit", "--run-dir", host.run_dir, "explain", "guest"], capture_output=True,
+                          text=True, timeout=20, check=True).stdout
+    assert re.search(r"net0  the guest's last frame left .* before the pause", told)
+    assert re.search(r"net0  so nothing was heard of the guest for \d", told)
 
 
 # ---- Migrations that do not arrive ----

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "flight-sample.h"
 
 static struct gw_flight_log *read_back(struct flightlog *log)
@@ -109,12 +110,87 @@ static void the_destination_tells_it_with_the_figures_of_the_source(void **state
     flightlog_free(source);
 }
 
+/* What a machine tells at `at_ns` of a migration, of times since its beginning. */
+static void tell_networks(struct flightlog *log, uint64_t at_ns, struct gw_network_times network)
+{
+    uint64_t began_ns = host_realtime_ns() - at_ns;
+    network.last_out_ns += network.last_out_ns ? began_ns : 0;
+    network.first_out_ns += network.first_out_ns ? began_ns : 0;
+    network.first_in_ns += network.first_in_ns ? began_ns : 0;
+    flightlog_set_networks(log, at_ns, &network, 1);
+}
+
+/* The source's pause begins 900 ms after its beginning, the destination's 400 ms after its. */
+static struct flightlog *flight_with_networks(struct gw_network_times last,
+                                              struct gw_network_times first)
+{
+    const struct gw_pause_parts parts = {0};
+    struct flightlog *source = sample_flight(true, 6);
+    struct flightlog *destination = flightlog_new(false, SAMPLE_SESSION, "web", "tcp:x:1");
+    struct gw_buf document = {0};
+    flightlog_set_pause(source, 900 * MS, 20000, &parts, 0, 0, 0);
+    tell_networks(source, 2000 * MS, last);
+    flightlog_set_pause(destination, 400 * MS, 20000, &parts, 0, 0, 0);
+    tell_networks(destination, 1500 * MS, first);
+    flightlog_set_verdict(destination, 430 * MS, GW_MIGRATE_COMPLETED, "completed", "", NULL, "");
+    assert_int_equal(flightlog_format_condensed(source, &document), 0);
+    assert_int_equal(flightlog_set_other_side(destination, document.data, document.length, NULL),
+                     0);
+    gw_buf_fini(&document);
+    flightlog_free(source);
+    return destination;
+}
+
+static void assert_networks_are_told(const char *text)
+{
+    assert_has(text, "    lan0  the guest's last frame left 35 ms before the pause");
+    assert_has(text, "    lan0  when the guest ran again, the first left after 25 ms and the first "
+                     "came in after 15 ms; 3 had waited");
+    assert_has(text, "    lan0  so nothing was heard of the guest for 80 ms");
+}
+
+static void networks_are_told_as_both_sides_saw_them(void **state)
+{
+    struct flightlog *log = flight_with_networks(
+        (struct gw_network_times){.name = "lan0", .last_out_ns = 865 * MS},
+        (struct gw_network_times){
+            .name = "lan0", .first_out_ns = 445 * MS, .first_in_ns = 435 * MS, .waited = 3});
+    struct gw_buf condensed = {0};
+    assert_int_equal(flightlog_format_condensed(log, &condensed), 0);
+    _cleanup_free_ char *text = text_of(log, 120);
+    assert_networks_are_told(text);
+
+    struct gw_flight_log *read = NULL;
+    struct gw_buf out = {0};
+    assert_int_equal(gw_flight_log_parse(condensed.data, condensed.length, &read, NULL), 0);
+    assert_int_equal(gw_flight_log_explain_text(read, 120, &out, NULL), 0);
+    assert_int_equal(gw_buf_append(&out, "", 1), 0);
+    assert_networks_are_told((char *)out.data);
+    gw_flight_log_free(read);
+    gw_buf_fini(&condensed);
+    gw_buf_fini(&out);
+}
+
+static void a_network_on_which_nothing_passed_is_told_so(void **state)
+{
+    _cleanup_free_ char *text =
+        text_of(flight_with_networks((struct gw_network_times){.name = "lan0"},
+                                     (struct gw_network_times){.name = "lan0"}),
+                120);
+    assert_has(text, "none left in the first second and none came in; 0 had waited");
+    assert_null(strstr(text, "before the pause"));
+    assert_null(strstr(text, "nothing was heard"));
+}
+
 static void no_line_is_wider_than_the_page(void **state)
 {
     static const unsigned widths[] = {40, 60, 80, 100, 200};
     for (size_t i = 0; i < ARRAY_COUNT(widths); i++) {
-        _cleanup_free_ char *text =
-            text_of(failed_flight("the disk of the guest is locked"), widths[i]);
+        struct flightlog *log = failed_flight("the disk of the guest is locked");
+        tell_networks(log, 2000 * MS,
+                      (struct gw_network_times){.name = "a-network-with-a-name-that-is-long",
+                                                .last_out_ns = MS});
+        _cleanup_free_ char *text = text_of(log, widths[i]);
         unsigned columns = 0;
         for (const char *at = text; *at; at++) {
             columns = *at == '\n' ? 0 : columns + (((unsigned char)*at & 0xc0) != 0x80);
@@ -189,6 +265,8 @@ int main(int argument_count, char **arguments)
         cmocka_unit_test(a_failed_flight_tells_where_why_and_what_to_do),
         cmocka_unit_test(a_flight_without_an_end_says_so),
         cmocka_unit_test(the_destination_tells_it_with_the_figures_of_the_source),
+        cmocka_unit_test(networks_are_told_as_both_sides_saw_them),
+        cmocka_unit_test(a_network_on_which_nothing_passed_is_told_so),
         cmocka_unit_test(no_line_is_wider_than_the_page),
         cmocka_unit_test(a_long_series_of_rounds_is_told_by_its_ends),
         cmocka_unit_test(the_picture_holds_every_panel),

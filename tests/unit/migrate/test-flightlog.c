@@ -161,6 +161,7 @@ static void hostile_documents_are_refused_with_the_field(void **state)
         {"{" GOOD ",\"rounds\":[1]}", "'rounds'"},
         {"{" GOOD ",\"rounds\":[{\"bandwidth\":-1}]}", "'bandwidth'"},
         {"{" GOOD ",\"pause\":[]}", "'pause'"},
+        {"{" GOOD ",\"networks\":[{\"waited\":-1}]}", "'waited'"},
         {"{" GOOD ",\"pause\":{\"parts\":{\"stop_us\":null}}}", "'stop_us'"},
         {"{" GOOD ",\"verdict\":{\"status\":\"a-status-that-is-too-long\"}}", "'status'"},
         {"{" GOOD ",\"other_side\":{}}", "format"},
