@@ -27,7 +27,7 @@ enum ged_request { GED_REQUEST_NONE, GED_REQUEST_POWER_OFF, GED_REQUEST_RESET, G
 
 struct ged {
     GW_SAVED(1) GW_MASK(0x102) uint32_t events; /* not read by the guest yet */
-    GW_SAVED(1) GW_MAX(2) uint8_t request;    /* enum ged_request; stays until reset */
+    GW_SAVED(1) GW_MAX(2) uint8_t request;      /* enum ged_request; stays until reset */
     GW_DERIVED(ged_loaded) bool irq_raised;
     GW_HOST struct irq_line irq;
     GW_HOST void (*requested)(void *opaque); /* I/O lock held, on any thread */

@@ -367,12 +367,11 @@ static int check(const struct vmm_options *options, struct gw_error *error)
 
 static void set_defaults(struct vmm_options *options)
 {
-    *options = (struct vmm_options){
-        .config = {.memory_bytes = DEFAULT_MEMORY_BYTES,
-                   .cpus = 1,
-                   .clock = GW_CLOCK_HOST,
-                   .vmclock = true},
-        .ready_fd = -1};
+    *options = (struct vmm_options){.config = {.memory_bytes = DEFAULT_MEMORY_BYTES,
+                                               .cpus = 1,
+                                               .clock = GW_CLOCK_HOST,
+                                               .vmclock = true},
+                                    .ready_fd = -1};
 }
 
 enum options_result options_parse(int argc, char **argv, struct vmm_options *ret_options,

@@ -81,6 +81,16 @@ def test_machine_without_it_says_so(boot):
     guest.shell("watch-vmclock", "vmclock: this machine has none")
 
 
+def events_taken(guest):
+    """Interrupts of ACPI's event device that the guest has served."""
+    found = guest.shell("grep ACPI:Ged /proc/interrupts", r"^ *\d+:((?: +\d+)+) .*ACPI:Ged")
+    return sum(map(int, found.group(1).split()))
+
+
 @pytest.mark.stock_kernel
-def test_each_move_is_seen_once_under_kvm(boot_amd64):
-    check_moves(boot_amd64(run="shell", ready="guest# ", disk=False))
+def test_each_move_is_seen_once_under_kvm_and_comes_with_an_event(boot_amd64):
+    guest = boot_amd64(run="shell", ready="guest# ", disk=False)
+    before = events_taken(guest)
+    check_moves(guest)
+    assert events_taken(guest) == before + 2
+    guest.shell("check-dmesg", "dmesg: .*nothing wrong")

@@ -280,7 +280,7 @@ static void check_map(uint64_t memory_bytes, const struct range *wanted, unsigne
 static void memory_map_leaves_out_the_hole_for_devices(void **state)
 {
     struct range map[] = {
-        {0, 0x9fc00, 1},          {0x9fc00, 0xa0000, 2}, {0xe0000, 0xf0000, 3},
+        {0, 0x9fc00, 1},        {0x9fc00, 0xa0000, 2}, {0xe0000, 0xf0000, 3},
         {0xf0000, 0x100000, 2}, {0x100000, 0, 1},      {4 * GIB, 0, 1},
     };
     map[4].end = 128 * MIB;
