@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 Boots Debian's stock kernel with 512 MiB and an ext4 disk, gives it work (a counter, a memory writer, a disk worker,
-checksums over files), and moves it there and back twice between two machine processes while it works. Then it asks
-the guest and both hosts what happened. The machine is microvm (x86-64, KVM) where this host's KVM runs stock kernels,
+checksums over files), and moves it there and back twice between two machine processes while it works. A client outside
+asks the guest's web server all the time, where this host permits a network for that. Then it asks
+the guest, the client and both hosts what happened. The machine is microvm (x86-64, KVM) where this host's KVM runs stock kernels,
 riscv-virt (a CPU in software) elsewhere.
 """
 
 import argparse
 import json
+import math
 import re
 import shutil
 import signal
@@ -23,7 +25,8 @@ from godwit_tools.console import Console, counter_problems
 from godwit_tools.foreign_apt import FetchError
 from godwit_tools.guest_image import prepare
 from godwit_tools.kvm import host_kvm
-from godwit_tools.machine import Guest, Host, Machine, MachineFailed
+from godwit_tools.machine import Guest, Host, MachineFailed
+from godwit_tools.netns import CLIENT, GUEST4, TAP, Network, NotPermitted, Probe
 from godwit_tools.paths import TREE, build_dir
 from godwit_tools.qmp import QmpError
 from godwit_tools.steps import Commands, Step, StepFailed
@@ -37,6 +40,8 @@ MACHINES = {"microvm": "microvm, x86-64 under KVM", "riscv-virt": "riscv-virt, a
 WORK_BEFORE_S = 2
 WORK_BETWEEN_S = 1.5
 PARTS = ["stop", "ram", "save", "send", "load", "verify", "ready", "commit", "start"]
+WEB_INTERVAL_MS = 10
+WEB_STEPS_MS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
 STRIP_CELL_S, STRIP_CELLS = 0.05, 48
 FINAL_CHECKS = {
     "memory": r"memory: swept (\d+) pages, all good",
@@ -98,14 +103,31 @@ class Flight:
         self.seconds = info["total-time"] / 1000
 
 
+def make_network(terminal):
+    """Both machine processes have the same tap, as on one host: what comes in the pause waits in it. None where there
+    can be no network."""
+    try:
+        network = Network(hosts=("host",))
+    except NotPermitted as why:
+        terminal.row("network", f"the demo does without: {why}")
+        return None
+    terminal.row("network", "a tap on a bridge, a switch and a client, in network namespaces of their own")
+    return network
+
+
 class Demo:
     def __init__(self, terminal, directory, image):
         self.terminal, self.directory = terminal, directory
+        self.network = make_network(terminal)
+        self.web = None
         self.disk = directory / "disk.ext4"
         shutil.copy(image.disk, self.disk)
         self.console = Console(directory / "console")
-        self.hosts = {name: Host(directory / name) for name in set(ROUTE)}
-        self.guest = Guest(directory, image, self.console, name=NAME, memory=MEMORY, disk=self.disk)
+        namespace = self.network and self.network.namespace("host")
+        self.hosts = {name: Host(directory / name, namespace) for name in set(ROUTE)}
+        self.guest = Guest(directory, image, self.console, name=NAME, memory=MEMORY, disk=self.disk,
+                           nets=[f"tap:{TAP}"] if self.network else [],
+                           append="godwit.run=demo" + (f" godwit.net={GUEST4}/24" if self.network else ""))
         self.image = image
         self.flights = []
 
@@ -113,17 +135,18 @@ class Demo:
 
     def boot(self):
         began = time.monotonic()
-        self.guest.machine = Machine(
-            self.hosts[ROUTE[0]], NAME, "--kernel", self.image.kernel, "--initrd", self.image.initramfs,
-            "--append", f"console=ttyS0 quiet godwit.run=demo {self.image.append}", "--memory", MEMORY,
-            "--disk", self.disk, "--serial", self.console.serial)
+        self.guest.boot(self.hosts[ROUTE[0]])
         self._follow("booting", "godwit: user space", 120)
-        self.terminal.row("booted", f"{MEMORY}, one CPU, virtio disk and rng: first user-space line after "
+        self.terminal.row("booted", f"{MEMORY}, one CPU, virtio disk, rng{' and net' if self.network else ''}: first user-space line after "
                                     f"{time.monotonic() - began:.1f} s")
         for sign in (r"memory: \d+ visits", r"files: round \d+", r"disk: \d+ visits"):
             self._follow("starting", sign, 180)
         self.terminal.row("working", "counter every 100 ms · memory writer · disk worker · "
                                      "SHA-256 over 24 files on ext4")
+        if self.network:
+            self.web = Probe(self.network, CLIENT, "web_client", str(WEB_INTERVAL_MS), GUEST4)
+            self.terminal.row("asked", f"http://{GUEST4}/ every {WEB_INTERVAL_MS} ms over one connection, and every "
+                                       f"{WEB_INTERVAL_MS} ms over a new one")
         time.sleep(WORK_BEFORE_S)
 
     def _follow(self, label, pattern, timeout_s):
@@ -143,6 +166,7 @@ class Demo:
 
     def fly(self, number):
         origin, target = ROUTE[number - 1], ROUTE[number]
+        began = time.time()
         source = self.guest.machine
         since = self.console.position()
         receiver = self.guest.receiver("tcp:127.0.0.1:0", host=self.hosts[target])
@@ -163,6 +187,7 @@ class Demo:
         time.sleep(WORK_BETWEEN_S)
         ticks = [arrived for arrived, _, _ in self.console.counts(since)]
         flight = Flight(number, origin, target, info, ticks, handoff)
+        flight.began, flight.ended = began, time.time()
         self.flights.append(flight)
         self.terminal.row(f"flight {number}", (
             f"{origin} → {target}   {flight.seconds:6.2f} s   {flight.bytes / 1e6:7.1f} MB   "
@@ -194,6 +219,10 @@ class Demo:
         return {name: any(re.search(pattern, line) for line in text)
                 for name, pattern in FINAL_CHECKS.items()}
 
+    def finish_web(self):
+        """What the client outside saw, {} where there was none."""
+        return self.web.finish() if self.web else {}
+
     def explain(self):
         """The last flight in sentences, as the command line tells it."""
         run = subprocess.run(
@@ -202,7 +231,11 @@ class Demo:
         return run.stdout if run.returncode == 0 else f"(godwit explain: {run.stderr.strip()})\n"
 
     def close(self):
+        if self.web:
+            self.web.close()
         self.guest.close()
+        if self.network:
+            self.network.close()
 
 
 def strip(flight):
@@ -219,7 +252,43 @@ def strip(flight):
     return "".join(cells)
 
 
-def show_results(terminal, demo, counts, checks):
+def web_steps(answers):
+    """How many answers took at most so long, and longer than the step before."""
+    counts = [0] * (len(WEB_STEPS_MS) + 1)
+    for _, took_s in answers:
+        counts[next((i for i, step in enumerate(WEB_STEPS_MS) if took_s * 1000 <= step), -1)] += 1
+    return counts
+
+
+def show_web(terminal, demo, web):
+    terminal.title(f"The web server, as a client outside saw it, asking every {WEB_INTERVAL_MS} ms")
+    kept, fresh = (web_steps(web[kind]["answers"]) for kind in ("kept", "fresh"))
+    first = next(i for i, pair in enumerate(zip(kept, fresh)) if any(pair))
+    last = max(i for i, pair in enumerate(zip(kept, fresh)) if any(pair))
+    most = max(kept + fresh)
+    terminal.row("", f"{'over one connection':34}over new ones")
+    for index in range(first, last + 1):
+        name = f"≤ {WEB_STEPS_MS[index]} ms" if index < len(WEB_STEPS_MS) else "longer"
+        cells = (f"{terminal.paint('cyan', bar(logarithmic(counts[index], most), 20))} {counts[index]:6}       "
+                 for counts in (kept, fresh))
+        terminal.row(f"{name:>9}", "".join(cells).rstrip())
+    for flight in demo.flights:
+        slowest = {kind: max((took for due, took in web[kind]["answers"] if flight.began <= due <= flight.ended),
+                             default=0) * 1000 for kind in web}
+        terminal.row(f"flight {flight.number}", f"pause {flight.pause_ms:6.1f} ms, slowest answer "
+                     f"{slowest['kept']:6.1f} ms over one connection, {slowest['fresh']:6.1f} ms over new ones")
+    failures = [failure for kind in web.values() for failure in kind["failures"]]
+    answered = sum(len(kind["answers"]) for kind in web.values())
+    terminal.row("requests", terminal.paint("red", f"{len(failures)} failed: {failures[0]}") if failures else
+                 terminal.paint("green", f"{answered} answered, no request failed"))
+
+
+def logarithmic(count, most):
+    """Few answers must be seen beside many."""
+    return math.log1p(count) / math.log1p(most)
+
+
+def show_results(terminal, demo, counts, checks, web):
     terminal.title("The counter, as the console showed it")
     problems = counter_problems(counts)
     verdict = terminal.paint("red", "; ".join(problems)) if problems else \
@@ -237,6 +306,8 @@ def show_results(terminal, demo, counts, checks):
         parts = flight.info["x-godwit"]["pause"]
         terminal.row(f"flight {flight.number}", "".join(f"{parts.get(p, 0) / 1000:8.2f}" for p in shown)
                      + f"{flight.pause_ms:8.2f}  {terminal.paint('cyan', bar(flight.pause_ms / longest, 20))}")
+    if web:
+        show_web(terminal, demo, web)
     terminal.title("The guest's own check")
     for name, good in checks.items():
         terminal.row(name, terminal.paint("green", "good") if good else terminal.paint("red", "did not say so"))
@@ -246,11 +317,11 @@ def show_results(terminal, demo, counts, checks):
     terminal.say(demo.explain().rstrip("\n"))
 
 
-def summary(demo, counts, checks):
+def summary(demo, counts, checks, web):
     errors = demo.console.bad_lines()
     flights = demo.flights
     ok = len(flights) == len(ROUTE) - 1 and not counter_problems(counts) and not errors and \
-        all(checks.values())
+        all(checks.values()) and not any(kind["failures"] for kind in web.values())
     return {
         "ok": ok, "machine": architectures.ALL[demo.image.architecture].machine, "migrations": len(flights),
         "pause_ms": [round(f.pause_ms, 3) for f in flights],
@@ -260,6 +331,9 @@ def summary(demo, counts, checks):
         "guest_errors": len(errors),
         "counter": {"first": counts[0][1], "last": counts[-1][1], "problems": counter_problems(counts)},
         "checks": checks,
+        "web": {kind: {"answered": len(seen["answers"]), "failed": len(seen["failures"]),
+                       "slowest_ms": round(1000 * max((took for _, took in seen["answers"]), default=0), 1)}
+                for kind, seen in web.items()},
     }
 
 
@@ -273,10 +347,11 @@ def run(options, terminal, directory):
         demo.boot()
         for number in range(1, len(ROUTE)):
             demo.fly(number)
+        web = demo.finish_web()
         checks = demo.finish()
         counts = demo.console.counts()
-        show_results(terminal, demo, counts, checks)
-        result = summary(demo, counts, checks)
+        show_results(terminal, demo, counts, checks, web)
+        result = summary(demo, counts, checks, web)
         terminal.say()
         terminal.say(terminal.paint("green", "All arrived, nothing lost.") if result["ok"]
                      else terminal.paint("red", "Something went wrong, see above."))
@@ -289,8 +364,10 @@ def run(options, terminal, directory):
 
 def keep(terminal, demo, directory):
     terminal.say()
+    web = f"Its web server:\n  nsenter --net=/run/netns/{demo.network.namespace(CLIENT)} wget -qO- http://{GUEST4}/\n" \
+        if demo.network else ""
     terminal.say(f"The guest goes on until Ctrl-C. Its console, in another terminal:\n"
-                 f"  {build_dir()}/godwit --run-dir {demo.hosts[ROUTE[-1]].run_dir} console {NAME}\n"
+                 f"  {build_dir()}/godwit --run-dir {demo.hosts[ROUTE[-1]].run_dir} console {NAME}\n{web}"
                  f"Flight logs: {directory}/*/{NAME}/flights/")
     try:
         demo.guest.machine.process.wait()
