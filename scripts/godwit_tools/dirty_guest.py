@@ -35,6 +35,7 @@ class DirtyGuest:
         self.append = f"cpus={cpus} {append}"
         self.console = Console(directory / "console")
         self.machine = None
+        self.boots = 1   # that there may have been by now
         self._hosts = 0
 
     def new_host(self):
@@ -64,7 +65,17 @@ class DirtyGuest:
         return found
 
     def bad_lines(self):
-        return [line.text for line in self.console.lines if "BAD" in line.text]
+        """What went wrong, a start that nobody asked for included."""
+        bad = [line.text for line in self.console.lines if "BAD" in line.text]
+        boots = sum(line.text.startswith("dirty: ready") for line in self.console.lines)
+        if boots > self.boots:
+            bad.append(f"the guest has started {boots} times instead of {self.boots}")
+        return bad
+
+    def restart(self, key):
+        """The guest starts over, as the key asks it to."""
+        self.boots += 1
+        self.press(key, "dirty: ready")
 
     def reports(self, since=0):
         """(t_ms, visits, gap_us) of each report."""

@@ -92,7 +92,7 @@ def test_a_stopped_guest_moves_twice_and_goes_on(start):
 def test_a_reset_begins_from_the_start_where_the_guest_is_now(start):
     guest = start("memory=4M", memory="24M", cpus=2)
     move(guest)
-    guest.press("R", "dirty: ready")
+    guest.restart("R")
     guest.verify()
     move(guest)
     guest.wait_report()
@@ -100,9 +100,9 @@ def test_a_reset_begins_from_the_start_where_the_guest_is_now(start):
 
 def test_a_triple_fault_is_a_reset(start):
     guest = start("memory=4M", memory="24M")
-    guest.press("z", "dirty: ready")
+    guest.restart("z")
     move(guest)
-    guest.press("z", "dirty: ready")
+    guest.restart("z")
 
 
 def test_the_guest_powers_off(start):

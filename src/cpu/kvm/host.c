@@ -22,6 +22,7 @@ static const struct {
 } needed[] = {
     {KVM_CAP_USER_MEMORY, "user memory"},
     {KVM_CAP_IRQCHIP, "an interrupt controller in the kernel"},
+    {KVM_CAP_IRQ_ROUTING, "routing of interrupts"},
     {KVM_CAP_IRQFD, "irqfd"},
     {KVM_CAP_IOEVENTFD, "ioeventfd"},
     {KVM_CAP_IMMEDIATE_EXIT, "immediate exit (Linux 4.13)"},

@@ -3,8 +3,10 @@
  * A machine: its file descriptor, interrupt controllers, vCPUs.
  *
  * The kernel's interrupt controllers are the LAPICs, the IOAPIC and the two PICs
- * (KVM_CREATE_IRQCHIP makes all three kinds). There is no PIT: a guest of hardware-reduced ACPI
- * does not look for one; it has kvmclock, the TSC and the LAPIC timer.
+ * (KVM_CREATE_IRQCHIP makes all three kinds). No line leads to the PICs: the machine has none, and
+ * they would answer any interrupt with vectors that a guest never gave them. There is no PIT: a
+ * guest of hardware-reduced ACPI does not look for one; it has kvmclock, the TSC and the LAPIC
+ * timer.
  *
  * KVM wants three pages of the guest's address space for itself on Intel processors without
  * unrestricted guests, the TSS and an identity map. They lie just below the place of a BIOS, where
@@ -54,6 +56,24 @@ static int create(struct vm *vm, struct gw_error *error)
     return 0;
 }
 
+/* Every line to the IOAPIC's pin of the same number, and nowhere else (api.rst 4.52). */
+static int route_lines(struct vm *vm, struct gw_error *error)
+{
+    struct {
+        struct kvm_irq_routing head;
+        struct kvm_irq_routing_entry entry[VM_IOAPIC_PINS];
+    } routes = {.head.nr = VM_IOAPIC_PINS};
+    for (unsigned i = 0; i < VM_IOAPIC_PINS; i++)
+        routes.entry[i] = (struct kvm_irq_routing_entry){
+            .gsi = i,
+            .type = KVM_IRQ_ROUTING_IRQCHIP,
+            .u.irqchip = {.irqchip = KVM_IRQCHIP_IOAPIC, .pin = i},
+        };
+    if (ioctl(vm->fd, KVM_SET_GSI_ROUTING, &routes) < 0)
+        return vm_fail(error, errno, "route interrupts");
+    return 0;
+}
+
 static void flush_vcpus(void *opaque)
 {
     struct vm *vm = opaque;
@@ -92,6 +112,8 @@ static int build(struct vm *vm, const struct vm_config *config, struct gw_error 
                             "this host's KVM makes machines with 1 to %u vCPUs",
                             vm->host->max_cpus < VM_MAX_CPUS ? vm->host->max_cpus : VM_MAX_CPUS);
     int r = create(vm, error);
+    if (r == 0)
+        r = route_lines(vm, error);
     if (r == 0)
         r = msr_list(vm, error);
     if (r == 0)
