@@ -167,10 +167,11 @@ int pvh_place_kernel(const struct board_config *config, const struct image *imag
     if (r < 0)
         return r;
     if (!kernel.entry)
-        return refuse(GW_CODE_INVALID, -ENOEXEC,
-                      "kernel '%s' has no PVH entry (ELF note Xen 18): microvm-1 starts a bzImage, "
-                      "or an ELF file with one",
-                      config->kernel);
+        return refuse(
+            GW_CODE_INVALID, -ENOEXEC,
+            "kernel '%s' has no PVH entry (ELF note Xen 18): microvm-1 starts a bzImage or "
+            "an ELF file with one, riscv-virt-1 a riscv64 Image",
+            config->kernel);
     for (unsigned i = 0; r == 0 && i < count; i++) {
         Elf64_Phdr header = read_header(headers + (size_t)i * each, wide);
         if (header.p_type == PT_LOAD && header.p_memsz > 0)
