@@ -139,7 +139,8 @@ class Demo:
         self._follow("booting", "godwit: user space", 120)
         self.terminal.row("booted", f"{MEMORY}, one CPU, virtio disk, rng{' and net' if self.network else ''}: first user-space line after "
                                     f"{time.monotonic() - began:.1f} s")
-        for sign in (r"memory: \d+ visits", r"files: round \d+", r"disk: \d+ visits"):
+        signs = [r"memory: \d+ visits", r"files: round \d+", r"disk: \d+ visits"]
+        for sign in signs + (["web-server: listening"] if self.network else []):
             self._follow("starting", sign, 180)
         self.terminal.row("working", "counter every 100 ms · memory writer · disk worker · "
                                      "SHA-256 over 24 files on ext4")

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-PINGS = 100
+PINGS, MOVES = 100, 3
 
 
 @pytest.fixture
@@ -52,16 +52,18 @@ def test_two_guests_reach_each_other(pair):
     assert net_of(one.machine)["dropped-in"] == net_of(one.machine)["dropped-out"] == 0
 
 
-def test_no_ping_is_lost_when_a_guest_moves(pair):
+def test_a_move_costs_a_ping_at_most(pair):
+    """What is in the old process's socket at the pause goes with it, as frames may."""
     one, other = pair
     address = net_of(other.machine)["mac"]
     since = other.console.position()
     other.console.send(f"ping -c {PINGS} -i 0.1 10.0.0.1\n")
     other.console.wait("seq=5 ", 30, since)
-    for _ in range(3):
+    for _ in range(MOVES):
         move(other)
         time.sleep(0.5)
-    assert other.console.wait(r"(\d+) packets received", 60, since).group(1) == str(PINGS)
+    received = int(other.console.wait(r"(\d+) packets received", 60, since).group(1))
+    assert PINGS - MOVES <= received <= PINGS
     assert net_of(other.machine)["mac"] == address
     other.shell("cat /sys/class/net/eth0/address", re.escape(address))
 

@@ -7,6 +7,7 @@ namespaces (godwit_tools/netns.py), where these are permitted.
 import re
 import socket
 import subprocess
+import threading
 import time
 from collections import Counter
 
@@ -19,6 +20,7 @@ from godwit_tools.proxy import TO_DESTINATION, TO_SOURCE, Proxy, wait_until
 from godwit_tools.stream import ECHO_PORT, Session, Stream
 
 MOVES = 50
+PACKETS, UNDER_WAY = 100_000, 64
 MORE_SILENCE_MS = 20     # than the pause
 
 
@@ -29,7 +31,7 @@ class Place:
         self.network, self.directory, self.count = network, directory, 0
         self.at = network.hosts[0]
         self.guest = boot(run="shell", ready="guest# ", disk=False, nets=[net], host=self.new_host(self.at), **options)
-        self.guest.shell(f"{before}network-up {GUEST4}/24 {GUEST6}/64; net-keeper &", "^network: up")
+        self.guest.shell(f"{before}network-up {GUEST4}/24 {GUEST6}/64; net-keeper &", "net-keeper: listening")
         self.mac = self.guest.machine.qmp("x-godwit-query-machine")["nets"][0]["mac"]
 
     def new_host(self, name):
@@ -105,6 +107,10 @@ def ping_answer(frame):
     if kind == b"\x86\xdd" and frame[20] == socket.IPPROTO_ICMPV6 and frame[54] == 129:
         return 6, frame[58:70]
     return None
+
+
+def is_announcement(frame):
+    return frame[12:14] == b"\x80\x35"     # RARP
 
 
 def check_one_speaks_at_a_time(seen, moves):
@@ -207,17 +213,18 @@ def cut_for_a_moment(_, proxy):
     proxy.restore()
 
 
+# How, the status at the end, and whether the guest had been given away: then the source announces it again.
 ENDINGS = {
-    "cancelled-while-memory-goes": (cancel, "cancelled"),
-    "destination-dies-while-memory-goes": (break_before(TO_DESTINATION, "BARRIER", kill), "failed"),
-    "destination-dies-in-the-pause": (break_before(TO_DESTINATION, "SWITCH", kill), "failed"),
-    "link-breaks-in-the-pause": (break_before(TO_SOURCE, "READY", cut), "failed"),
-    "link-breaks-when-the-guest-was-given-away": (break_before(TO_DESTINATION, "COMMIT", cut_for_a_moment), "failed"),
+    "cancelled-while-memory-goes": (cancel, "cancelled", False),
+    "destination-dies-while-memory-goes": (break_before(TO_DESTINATION, "BARRIER", kill), "failed", False),
+    "destination-dies-in-the-pause": (break_before(TO_DESTINATION, "SWITCH", kill), "failed", False),
+    "link-breaks-in-the-pause": (break_before(TO_SOURCE, "READY", cut), "failed", False),
+    "link-breaks-when-the-guest-was-given-away": (break_before(TO_DESTINATION, "COMMIT", cut_for_a_moment), "failed", True),
 }
 
 
-@pytest.mark.parametrize("attempt, status", ENDINGS.values(), ids=ENDINGS)
-def test_connections_go_on_at_the_source(place, tmp_path, attempt, status):
+@pytest.mark.parametrize("attempt, status, given_away", ENDINGS.values(), ids=ENDINGS)
+def test_connections_go_on_at_the_source(place, tmp_path, attempt, status, given_away):
     captures = capture_guest(place, tmp_path)
     stream = place.outside(lambda: Stream(GUEST6))
     stream.wait_more(10000)
@@ -233,7 +240,58 @@ def test_connections_go_on_at_the_source(place, tmp_path, attempt, status):
     stream.wait_more(50000)
     assert stream.finish() is None
     assert all(target["twice"] == 0 and target["answered"] > 0 for target in pings["targets"])
-    check_one_speaks_at_a_time([capture.stop() for capture in captures], 1)
+    seen = [capture.stop() for capture in captures]
+    check_one_speaks_at_a_time(seen, 1)
+    assert any(is_announcement(frame) for _, frame in seen[0]) == given_away
+    assert any(is_announcement(frame) for _, frame in seen[1])
+
+
+# ---- Many small packets ----
+
+class Flood(threading.Thread):
+    """Numbered datagrams that the guest echoes, so many at most under way; make it where the guest can be reached."""
+
+    def __init__(self, count, under_way):
+        super().__init__(daemon=True)
+        self.count, self.under_way = count, under_way
+        self.seen, self.twice, self.gone = bytearray(count), 0, 0
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.connect((GUEST4, ECHO_PORT))
+        self.socket.settimeout(0.1)
+
+    def run(self):
+        sent = answered = 0
+        while answered + self.gone < self.count:
+            while sent < self.count and sent - answered - self.gone < self.under_way:
+                self.socket.send(sent.to_bytes(8, "big"))
+                sent += 1
+            try:
+                number = int.from_bytes(self.socket.recv(64), "big")
+            except TimeoutError:
+                self.gone = sent - answered
+                continue
+            self.twice += self.seen[number]
+            answered += not self.seen[number]
+            self.seen[number] = 1
+
+    def lost(self):
+        return self.count - sum(self.seen)
+
+
+def test_numbered_packets_come_back_once_through_a_moving_guest(place, capsys):
+    began, moves = time.monotonic(), 0
+    flood = place.outside(lambda: Flood(PACKETS, UNDER_WAY))
+    flood.start()
+    while flood.is_alive():
+        place.move()
+        moves += 1
+        flood.join(1)
+    took = time.monotonic() - began
+    show(capsys, f"{PACKETS} small packets through a guest that moved {moves} times: {flood.lost()} lost, "
+                 f"{PACKETS / took:.0f} a second")
+    assert flood.twice == 0
+    assert moves > 1
+    assert flood.lost() <= moves * UNDER_WAY, "more was lost than what may be under way at each move"
 
 
 # ---- Other kinds of networks ----

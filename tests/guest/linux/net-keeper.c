@@ -113,10 +113,9 @@ static int open_socket(int type, uint16_t port)
     return fd;
 }
 
-static int serve_connections(uint16_t port, int (*serve)(int fd))
+static int serve_connections(int listener, int (*serve)(int fd))
 {
-    int listener = open_socket(SOCK_STREAM, port), on = 1;
-    for (;;) {
+    for (int on = 1;;) {
         int fd = accept(listener, NULL, NULL);
         if (fd < 0)
             return failed("accepting a connection");
@@ -131,9 +130,13 @@ int main(void)
 {
     signal(SIGCHLD, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
+    int datagrams = open_socket(SOCK_DGRAM, ECHO_PORT), echo = open_socket(SOCK_STREAM, ECHO_PORT);
+    int stream = open_socket(SOCK_STREAM, STREAM_PORT);
+    printf("net-keeper: listening\n");
+    fflush(stdout);
     if (fork() == 0)
-        return serve_datagrams(open_socket(SOCK_DGRAM, ECHO_PORT));
+        return serve_datagrams(datagrams);
     if (fork() == 0)
-        return serve_connections(ECHO_PORT, serve_echo);
-    return serve_connections(STREAM_PORT, serve_stream);
+        return serve_connections(echo, serve_echo);
+    return serve_connections(stream, serve_stream);
 }

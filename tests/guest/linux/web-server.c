@@ -96,6 +96,8 @@ int main(int argc, char **argv)
         printf("godwit: BAD web-server: %s\n", strerror(errno));
         return 1;
     }
+    printf("web-server: listening\n");
+    fflush(stdout);
     polled[0] = (struct pollfd){.fd = fd, .events = POLLIN};
     for (;;) {
         if (poll(polled, count, -1) < 0)
