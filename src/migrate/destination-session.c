@@ -12,16 +12,27 @@
 
 #include "base/clock.h"
 
+/* Rounds can be short and many; the last one is what counts. */
+#define PROGRESS_PAUSE_NS 2000000u
+
 int destination_cancelled(struct gw_error *error)
 {
     return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_CANCELLED, -ECANCELED,
                         "the migration was cancelled on the destination");
 }
 
+/* Inside the monitor. */
+static bool round_untold(const struct gw_destination *destination)
+{
+    return destination->tells_progress && destination->receiver && destination->attempt == 0 &&
+           receiver_rounds(destination->receiver) > destination->told_round;
+}
+
 int destination_next(struct gw_destination *destination, struct message *ret_message,
                      struct gw_error *error)
 {
     struct session *session = &destination->own_session;
+    uint64_t tell_ns = destination->told_ns + PROGRESS_PAUSE_NS;
     uint64_t at_ns;
     int r;
     monitor_enter(&destination->monitor);
@@ -39,13 +50,11 @@ int destination_next(struct gw_destination *destination, struct message *ret_mes
                  destination->state_attempt == destination->attempt &&
                  receiver_complete_attempt(destination->receiver, &at_ns) == destination->attempt)
             r = NEXT_PAGES;
-        else if (destination->tells_progress && destination->receiver &&
-                 destination->attempt == 0 &&
-                 receiver_rounds(destination->receiver) > destination->told_round)
+        else if (round_untold(destination) && host_monotonic_ns() >= tell_ns)
             r = NEXT_ROUND;
         if (r != -ECONNABORTED)
             break;
-        monitor_wait(&destination->monitor, UINT64_MAX);
+        monitor_wait(&destination->monitor, round_untold(destination) ? tell_ns : UINT64_MAX);
     }
     monitor_leave(&destination->monitor);
     if (r != -ECONNABORTED)
@@ -349,6 +358,7 @@ static void tell_progress(struct gw_destination *destination)
                                          .pages_zero = receiver_zero_pages(destination->receiver)}};
     monitor_leave(&destination->monitor);
     destination->told_round = body.progress.round;
+    destination->told_ns = host_monotonic_ns();
     session_post(&destination->own_session, WIRE_PROGRESS, &body, NULL, 0);
 }
 

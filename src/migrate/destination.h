@@ -88,6 +88,7 @@ struct gw_destination {
     uint64_t load_ns;
     bool tells_progress;        /* granted */
     uint32_t told_round;        /* by PROGRESS */
+    uint64_t told_ns;           /* and when, CLOCK_MONOTONIC */
     uint32_t attempt;           /* of the SWITCH that is on; 0: none */
     uint32_t cancelled_attempt; /* the last one that was taken back */
     bool verify, ready_sent, verified;
