@@ -138,8 +138,9 @@ static int run_round(struct gw_source *source, struct policy_decision *decision,
     return 0;
 }
 
-/* Little to send and no wish to switch (after a switchover that was taken back): let some time
- * pass. */
+/* Little to send and no wish to switch (after a switchover that was taken back, or while the state
+ * takes too long): let some time pass. News that memory has arrived does not end it, or rounds of a
+ * few pages would follow one another without a pause. */
 static int nap(struct gw_source *source, const struct policy_decision *decision,
                struct gw_error *error)
 {
@@ -147,13 +148,17 @@ static int nap(struct gw_source *source, const struct policy_decision *decision,
         return 0;
     uint64_t wait_ns = decision->look_again_ns < MAX_NAP_NS ? decision->look_again_ns : MAX_NAP_NS;
     uint64_t until = host_monotonic_ns() + wait_ns;
-    struct message message = {0};
-    int r = source_next(source, until, &message, error);
-    if (r != 1)
-        return r;
-    r = source_take(source, &message, error);
-    message_fini(&message);
-    return r;
+    for (;;) {
+        struct message message = {0};
+        int r = source_next(source, until, &message, error);
+        if (r != 1)
+            return r;
+        bool progress = message.type == WIRE_PROGRESS;
+        r = source_take(source, &message, error);
+        message_fini(&message);
+        if (r < 0 || !progress)
+            return r;
+    }
 }
 
 static int give_up(const struct policy_decision *decision, struct gw_error *error)

@@ -256,6 +256,23 @@ static void a_state_that_loads_too_slowly_never_pauses_the_guest(void **state)
     pair_fini(&pair);
 }
 
+/* While the policy waits for something that memory cannot change, memory is looked at now and then:
+ * rounds of a few pages do not follow one another without a pause. */
+static void small_rounds_keep_a_distance(void **state)
+{
+    struct pair pair;
+    pair_init(&pair, MIB_PAGES, MIB_PAGES);
+    pair.source_config.parameters.downtime_limit_ms = 50;
+    pair.source_config.parameters.deadline_ms = 1500;
+    pair.to->load_ms = pair.to->final_load_ms = 200;
+    start(&pair);
+    pair_wait(&pair);
+    pair_assert_stayed(&pair, 1);
+    assert_int_not_equal(pair_source_info(&pair).error.code, GW_CODE_CORRUPT);
+    assert_in_range(pair_source_info(&pair).round, 3, 80);
+    pair_fini(&pair);
+}
+
 static void a_longer_budget_given_later_lets_it_end(void **state)
 {
     struct pair pair;
@@ -452,6 +469,7 @@ int main(void)
         cmocka_unit_test(a_limit_that_is_lifted_lets_it_end),
         cmocka_unit_test(a_pause_that_takes_too_long_is_taken_back),
         cmocka_unit_test(a_state_that_loads_too_slowly_never_pauses_the_guest),
+        cmocka_unit_test(small_rounds_keep_a_distance),
         cmocka_unit_test(a_longer_budget_given_later_lets_it_end),
         cmocka_unit_test(refuse_prepare_reaches_both_sides),
         cmocka_unit_test(fail_load_reaches_both_sides),
