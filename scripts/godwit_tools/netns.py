@@ -84,8 +84,8 @@ def inside(namespace, function):
 
 
 class Network:
-    def __init__(self, hosts=("a", "b"), mtu=1500):
-        self.hosts, self.mtu = hosts, mtu
+    def __init__(self, hosts=("a", "b"), mtu=1500, queues=1):
+        self.hosts, self.mtu, self.queues = hosts, mtu, queues
         self._names = {name: f"{PREFIX}-{os.getpid()}-{name}" for name in (SWITCH, CLIENT, *hosts)}
         if os.geteuid() != 0:
             raise NotPermitted("network namespaces with bridges and taps need root")
@@ -138,7 +138,7 @@ class Network:
         self._ip(CLIENT, "link set lo up", *(f"addr add {one} dev eth0" for one in CLIENT_ADDRESSES))
 
     def add_tap(self, host, name=TAP):
-        self._ip(host, f"tuntap add {name} mode tap", f"link set {name} mtu {self.mtu} master br0 up")
+        self._ip(host, f"tuntap add {name} mode tap{' multi_queue' if self.queues > 1 else ''}", f"link set {name} mtu {self.mtu} master br0 up")
 
     # What is where
 

@@ -328,6 +328,16 @@ def test_the_largest_packets_pass_before_and_after_a_move(boot, tmp_path, mtu):
         assert place.outside(lambda: echo_datagram(GUEST4, mtu - 28))
 
 
+def test_a_guest_with_four_queues_moves(boot, tmp_path):
+    with make_network(queues=4) as network:
+        place = Place(network, boot, tmp_path, net=f"tap:{TAP},queues=4", cpus=4)
+        place.guest.shell("ls -d /sys/class/net/eth0/queues/tx-* | wc -l", "^4")
+        session = place.outside(lambda: Session(GUEST4))
+        move_with_traffic(place, GUEST4)
+        assert session.type(b"still here\n") == b"still here\n"
+        session.close()
+
+
 def join_vlan(guest, address):
     guest.shell("load-modules 8021q; ip link add link eth0 name eth0.7 type vlan id 7; "
                 f"ip addr add {address}/24 dev eth0.7; ip link set eth0.7 up; echo vlan=$?", "^vlan=0")
