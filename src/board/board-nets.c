@@ -205,6 +205,11 @@ unsigned board_announce_nets(struct board *board)
     return asked;
 }
 
+bool board_net_follows(const struct board *board, unsigned index)
+{
+    return board->link[index].back_end->follows;
+}
+
 void board_look_net(struct board *board, unsigned index, struct virtio_net_view *ret_view)
 {
     pthread_mutex_lock(&board->io_lock);

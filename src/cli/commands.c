@@ -8,7 +8,8 @@
     "                   a raw image as the next virtio disk; may be repeated\n"                    \
     "  --net NETWORK[,name=NAME][,mac=MAC][,mtu=N][,queues=N]\n"                                    \
     "                   a network card: tap, user or socket; may be repeated. A machine that\n"    \
-    "                   arrives finds its networks by NAME (net0, net1, ... by default)\n"         \
+    "                   arrives finds its networks by NAME (net0, net1, ... by default). With\n"   \
+    "                   'user' (passt) a move ends the connections that are open\n"                \
     "  --serial TARGET  where the serial port goes besides 'godwit console': stdio,\n"              \
     "                   unix:PATH (somebody else listens there) or file:PATH\n"                    \
     "  --memory-backing memfd|anonymous|hugetlb[:2M|:1G]|file:DIR[,thp=off][,populate[=N]]\n"       \

@@ -113,4 +113,9 @@ void progress_summary(const json_t *info, const char *name, const char *uri)
     } else {
         puts("the guest was not running and arrived so");
     }
+    size_t index;
+    json_t *network;
+    json_array_foreach(json_object_get(own, "broken-networks"), index, network)
+        printf("network '%s': connections that were open have ended, passt cannot hand them over; new ones work\n",
+               json_string_value(network));
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "vmm/json-text.h"
 #include "vmm/log.h"
 #include "virtio/net.h"
 #include "vmm/machine-internal.h"
@@ -97,6 +98,26 @@ int machine_release(struct machine *machine, struct gw_error *error)
 
     board_release_nets(machine->board);
     return r;
+}
+
+json_t *machine_broken_networks(struct machine *machine)
+{
+    const struct board_config *config = board_settled_config(machine->board);
+    json_t *names = NULL;
+
+    for (unsigned i = 0; i < config->net_count; i++) {
+        const char *name = config->nets[i].name;
+
+        if (board_net_follows(machine->board, i))
+            continue;
+        log_line("machine '%s': connections that are open on network '%s' end with this move: "
+                 "passt keeps them here",
+                 machine->options->name, name);
+        if (!names)
+            names = json_array();
+        json_array_append_new(names, json_text(name));
+    }
+    return names;
 }
 
 struct look {

@@ -138,6 +138,8 @@ static json_t *godwit_json(struct machine *machine, const struct gw_migrate_info
 
     if (sentence)
         json_object_set_new(own, "verdict", json_text(sentence));
+    if (machine->outgoing && machine->broken_networks)
+        json_object_set(own, "broken-networks", machine->broken_networks);
     if (info->status == GW_MIGRATE_FAILED)
         json_object_set_new(own, "error",
                             json_pack("{s:s, s:s, s:o}", "layer", gw_layer_name(info->error.layer),

@@ -259,6 +259,8 @@ int machine_migrate(struct machine *machine, const char *uri, struct gw_error *e
     machine->announced_round = 0;
     machine_publish_info(machine, &(struct gw_migrate_info){.status = GW_MIGRATE_SETUP});
     log_line("machine '%s': migration to %s begins", machine->options->name, uri);
+    json_decref(machine->broken_networks);
+    machine->broken_networks = machine_broken_networks(machine);
     return 0;
 }
 

@@ -262,6 +262,7 @@ void machine_free(struct machine *machine)
     free(machine->flights_path);
     free(machine->verdict);
     free(machine->uri);
+    json_decref(machine->broken_networks);
     free(machine->listen_uri);
     free(machine);
 }
