@@ -255,12 +255,20 @@ static bool is_cancelled(struct gw_destination *destination)
     return asked;
 }
 
+static bool failed_at_peer(struct gw_destination *destination)
+{
+    const struct session *session = &destination->own_session;
+    monitor_enter(&destination->monitor);
+    bool at_peer = session->failed && session->origin == SESSION_PEER;
+    monitor_leave(&destination->monitor);
+    return at_peer;
+}
+
 /* -EAGAIN: nothing had moved yet and another source may come. */
 static int abandon(struct gw_destination *destination, int r, struct gw_error *error)
 {
-    struct session *session = &destination->own_session;
-    bool source_gave_up = (session->failed && session->origin == SESSION_PEER) ||
-                          (r == -ECANCELED && !is_cancelled(destination));
+    bool source_gave_up =
+        failed_at_peer(destination) || (r == -ECANCELED && !is_cancelled(destination));
     bool accepted = destination->accepted;
     if (accepted)
         takeover_refuse(destination, error);

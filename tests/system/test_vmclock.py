@@ -8,6 +8,7 @@ import pytest
 from godwit_tools.proxy import TO_DESTINATION, TO_SOURCE, Proxy, wait_until
 
 LOOKS_MS = 10
+LIMIT_MS = 2000    # an emulated host is slow
 PEER_TIMEOUT_MS = 1000
 SETTLE_S = 0.5    # many looks of the guest's program
 MOVED = r"vmclock: moved, marker (\d+), sequence (\d+)"
@@ -26,6 +27,7 @@ def moves_seen(guest, since=0):
 
 def move(guest):
     receiver = guest.receiver("tcp:127.0.0.1:0")
+    guest.machine.set(downtime_limit=LIMIT_MS)
     guest.machine.migrate(receiver.uri)
     info = guest.machine.wait_migration(120)
     assert info["status"] == "completed", info.get("error-desc")
@@ -38,7 +40,7 @@ def move_that_fails_at_the_last_moment(guest):
     receiver = guest.receiver("tcp:127.0.0.1:0")
     port = int(receiver.uri.rpartition(":")[2])
     proxy = Proxy(("127.0.0.1", port), before={(TO_SOURCE, "READY"): lambda proxy: proxy.cut()})
-    guest.machine.set(x_godwit_peer_timeout=PEER_TIMEOUT_MS)
+    guest.machine.set(x_godwit_peer_timeout=PEER_TIMEOUT_MS, downtime_limit=LIMIT_MS)
     guest.machine.migrate(proxy.uri)
     assert guest.machine.wait_migration(120)["status"] == "failed"
     assert (TO_DESTINATION, "SWITCH") in proxy.seen
