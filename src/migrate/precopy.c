@@ -13,7 +13,7 @@
 #define REHEARSE_AGAIN_NS (1000 * MILLISECOND_NS)
 #define PREPARE_AGAIN_NS (1000 * MILLISECOND_NS)
 #define PREPARE_LONG_NS (10 * MILLISECOND_NS)
-#define ARRIVAL_LONG_NS (5 * MILLISECOND_NS)
+#define LATE_ARRIVALS_MAX 3
 #define MAX_NAP_NS (100 * MILLISECOND_NS) /* between rounds with little to send */
 
 int source_start_rounds(struct gw_source *source, struct gw_error *error)
@@ -198,27 +198,41 @@ static int await_arrival(struct gw_source *source, struct gw_error *error)
     return 0;
 }
 
-/* What would make the pause long and can be done ahead. -EAGAIN when that took so long that the
- * policy should look again. */
-static int clear_the_way(struct gw_source *source, struct gw_error *error)
+/* Whether what the guest has written meanwhile still leaves the pause within its budget. */
+static bool still_fits(struct gw_source *source, const struct policy_decision *decision)
 {
-    int prepared = prepare_pause(source, error);
-    if (prepared < 0 && prepared != -EAGAIN)
-        return prepared;
-    uint64_t began_ns = source_elapsed_ns(source);
-    int r = await_arrival(source, error);
+    struct gw_pause_parts fixed = decision->predicted;
+    fixed.ram_us = fixed.send_us = 0;
+    double remaining = (double)rounds_remaining_bytes(source->rounds);
+    double ram_us = decision->bandwidth > 0 ? remaining * 1e6 / (double)decision->bandwidth : 0;
+    return (double)gw_pause_parts_sum(&fixed) + ram_us <=
+           (double)source_parameters(source).downtime_limit_ms * 1e3;
+}
+
+/* What would make the pause long and can be done ahead. -EAGAIN when that took so long that the
+ * policy should look again; not for ever, since on a long or slow link it always takes long. */
+static int clear_the_way(struct gw_source *source, const struct policy_decision *decision,
+                         struct gw_error *error)
+{
+    int r = prepare_pause(source, error);
     if (r < 0)
         return r;
-    return source_elapsed_ns(source) - began_ns > ARRIVAL_LONG_NS ? -EAGAIN : prepared;
+    r = await_arrival(source, error);
+    if (r < 0)
+        return r;
+    if (still_fits(source, decision) || ++source->late_arrivals > LATE_ARRIVALS_MAX)
+        return 0;
+    return -EAGAIN;
 }
 
 /* The state must have been rehearsed before a pause. When that had not been known yet, the policy
  * decides again with what it showed. */
-static int try_switch(struct gw_source *source, struct gw_error *error)
+static int try_switch(struct gw_source *source, const struct policy_decision *decision,
+                      struct gw_error *error)
 {
     bool rehearsed =
         source->rehearsal == REHEARSAL_PASSED || !(source->features & WIRE_FEATURE_REHEARSAL);
-    int r = clear_the_way(source, error);
+    int r = clear_the_way(source, decision, error);
     if (r < 0)
         return r;
     if (rehearsed)
@@ -254,7 +268,7 @@ int source_run_rounds(struct gw_source *source, struct gw_error *error)
             return r;
         switch (decision.action) {
         case POLICY_SWITCH:
-            r = try_switch(source, error);
+            r = try_switch(source, &decision, error);
             if (r != -EAGAIN)
                 return r;
             break;

@@ -73,6 +73,7 @@ struct gw_source {
     uint64_t prepared_ns;  /* the same of the last prepare(); 0: never */
     uint64_t state_serial;
     uint32_t arrived_round; /* by PROGRESS */
+    unsigned late_arrivals; /* after which the pause did not fit any more */
     uint32_t attempt;
     unsigned failed_switches;
     uint64_t last_failed_ns;
