@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from godwit_tools.proxy import TO_SOURCE, Proxy
+
 
 def move(guest, uri, listen=None, verify=True, **receiver_options):
     """Moves the guest to a new process and checks what both sides say about it."""
@@ -29,6 +31,22 @@ def test_over_tcp(guest, uri):
     if "::1" in uri and not os.path.exists("/proc/net/if_inet6"):
         pytest.skip("this machine has no IPv6")
     move(guest, uri)
+
+
+def test_news_that_takes_long_does_not_keep_the_guest_from_moving(guest):
+    def slow(direction, offset, piece):
+        time.sleep(0.04 if direction == TO_SOURCE else 0)
+        return piece
+
+    receiver = guest.receiver("tcp:127.0.0.1:0")
+    proxy = Proxy(("127.0.0.1", int(receiver.uri.rpartition(":")[2])), mangle=slow)
+    guest.machine.set(downtime_limit=1000)
+    guest.machine.migrate(proxy.uri)
+    info = guest.machine.wait_migration(30)
+    assert info["status"] == "completed", info.get("error-desc")
+    receiver.wait_status("running")
+    guest.arrived(receiver)
+    proxy.close()
 
 
 def test_over_a_unix_socket(guest, tmp_path):
