@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "driver.h"
 
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -136,7 +137,11 @@ void driver_write_descriptor(struct driver *driver, uint64_t table, unsigned ind
 void driver_publish(struct driver *driver, uint16_t head)
 {
     put16(driver, DRIVER_AVAIL + 4 + 2u * (driver->available % driver->queue_size), head);
-    put16(driver, DRIVER_AVAIL + 2, ++driver->available);
+    /* The barrier of §2.7.13.3.1: who sees the index sees what it stands for. */
+    uint16_t *index = gw_memory_map(driver->memory, DRIVER_AVAIL + 2, 2);
+    if (!index)
+        abort();
+    __atomic_store_n(index, htole16(++driver->available), __ATOMIC_RELEASE);
 }
 
 static void write_chain(struct driver *driver, uint64_t table, uint16_t first, uint16_t modulo,
