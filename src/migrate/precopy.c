@@ -148,17 +148,13 @@ static int nap(struct gw_source *source, const struct policy_decision *decision,
         return 0;
     uint64_t wait_ns = decision->look_again_ns < MAX_NAP_NS ? decision->look_again_ns : MAX_NAP_NS;
     uint64_t until = host_monotonic_ns() + wait_ns;
-    for (;;) {
-        struct message message = {0};
-        int r = source_next(source, until, &message, error);
-        if (r != 1)
-            return r;
-        bool progress = message.type == WIRE_PROGRESS;
-        r = source_take(source, &message, error);
-        message_fini(&message);
-        if (r < 0 || !progress)
-            return r;
-    }
+    uint32_t arrived;
+    int r;
+    do {
+        arrived = source->arrived_round;
+        r = source_serve(source, until, error);
+    } while (r == 1 && source->arrived_round != arrived);
+    return r < 0 ? r : 0;
 }
 
 static int give_up(const struct policy_decision *decision, struct gw_error *error)
@@ -187,25 +183,27 @@ static int await_arrival(struct gw_source *source, struct gw_error *error)
 {
     while (source->features & WIRE_FEATURE_PROGRESS &&
            source->arrived_round < rounds_number(source->rounds)) {
-        struct message message = {0};
-        int r = source_next(source, UINT64_MAX, &message, error);
-        if (r == 1)
-            r = source_take(source, &message, error);
-        message_fini(&message);
+        int r = source_serve(source, UINT64_MAX, error);
         if (r < 0)
             return r;
     }
     return 0;
 }
 
-/* Whether what the guest has written meanwhile still leaves the pause within its budget. */
-static bool still_fits(struct gw_source *source, const struct policy_decision *decision)
+/* Of the predicted pause, what memory has no part in. */
+static uint64_t fixed_pause_us(const struct policy_decision *decision)
 {
     struct gw_pause_parts fixed = decision->predicted;
     fixed.ram_us = fixed.send_us = 0;
+    return gw_pause_parts_sum(&fixed);
+}
+
+/* Whether what the guest has written meanwhile still leaves the pause within its budget. */
+static bool still_fits(struct gw_source *source, const struct policy_decision *decision)
+{
     double remaining = (double)rounds_remaining_bytes(source->rounds);
     double ram_us = decision->bandwidth > 0 ? remaining * 1e6 / (double)decision->bandwidth : 0;
-    return (double)gw_pause_parts_sum(&fixed) + ram_us <=
+    return (double)fixed_pause_us(decision) + ram_us <=
            (double)source_parameters(source).downtime_limit_ms * 1e3;
 }
 
@@ -247,9 +245,7 @@ static int rehearse_again(struct gw_source *source, const struct policy_decision
                           struct gw_error *error)
 {
     uint64_t budget_us = source_parameters(source).downtime_limit_ms * 1000;
-    struct gw_pause_parts fixed = decision->predicted;
-    fixed.ram_us = fixed.send_us = 0;
-    if (source->rehearsal != REHEARSAL_PASSED || gw_pause_parts_sum(&fixed) <= budget_us ||
+    if (source->rehearsal != REHEARSAL_PASSED || fixed_pause_us(decision) <= budget_us ||
         source_elapsed_ns(source) - source->rehearsed_ns < REHEARSE_AGAIN_NS)
         return 0;
     return source_rehearse(source, error);

@@ -158,6 +158,17 @@ int source_take(struct gw_source *source, const struct message *message, struct 
     return source_out_of_order(message, error);
 }
 
+int source_serve(struct gw_source *source, uint64_t until_ns, struct gw_error *error)
+{
+    struct message message = {0};
+    int r = source_next(source, until_ns, &message, error);
+    if (r != 1)
+        return r;
+    r = source_take(source, &message, error);
+    message_fini(&message);
+    return r < 0 ? r : 1;
+}
+
 int source_await_round(struct gw_source *source, uint64_t until_ns, struct gw_error *error)
 {
     for (;;) {

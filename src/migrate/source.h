@@ -105,6 +105,8 @@ int source_next(struct gw_source *source, uint64_t until_ns, struct message *ret
                 struct gw_error *error);
 /* Records that may come at any time (REHEARSED, PROGRESS); anything else is out of order. */
 int source_take(struct gw_source *source, const struct message *message, struct gw_error *error);
+/* Waits for a record that may come at any time and takes it. 1: there was one; 0: time over. */
+int source_serve(struct gw_source *source, uint64_t until_ns, struct gw_error *error);
 /* Waits until the round has ended, taking what comes; 0, -ETIME at `until_ns`, or the session's
  * failure. */
 int source_await_round(struct gw_source *source, uint64_t until_ns, struct gw_error *error);

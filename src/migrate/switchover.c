@@ -108,12 +108,7 @@ int source_rehearse(struct gw_source *source, struct gw_error *error)
 int source_await_rehearsal(struct gw_source *source, struct gw_error *error)
 {
     while (source->rehearsal == REHEARSAL_SENT) {
-        struct message message = {0};
-        int r = source_next(source, UINT64_MAX, &message, error);
-        if (r < 0)
-            return r;
-        r = source_take(source, &message, error);
-        message_fini(&message);
+        int r = source_serve(source, UINT64_MAX, error);
         if (r < 0)
             return r;
     }
@@ -193,14 +188,9 @@ static int send_state(struct gw_source *source, struct gw_error *error)
 static int await_ready(struct gw_source *source, uint64_t until_ns, struct gw_error *error)
 {
     while (source->ready.attempt != source->attempt) {
-        struct message message = {0};
-        int r = source_next(source, until_ns, &message, error);
+        int r = source_serve(source, until_ns, error);
         if (r <= 0)
             return r < 0 ? r : -ETIME;
-        r = source_take(source, &message, error);
-        message_fini(&message);
-        if (r < 0)
-            return r;
     }
     return 0;
 }
