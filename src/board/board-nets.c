@@ -102,12 +102,26 @@ static int acquire(struct board_link *link, struct gw_error *error)
     return r;
 }
 
+static struct virtio_net_config card_of(const struct board_link *link)
+{
+    const struct board_net *net = &link->board->config.nets[link->index];
+    struct virtio_net_config card = {
+        .net = link->back_end, .name = net->name, .pairs = net->queues, .mtu = (uint16_t)net->mtu};
+    memcpy(card.mac, net->mac, sizeof card.mac);
+    return card;
+}
+
 /* For a machine that arrives: what cannot work here is refused before it comes. */
 static int prepare(struct board_link *link, struct gw_error *error)
 {
     const struct board_net *net = &link->board->config.nets[link->index];
     int r = net_preopen(link->back_end, net->queues, error);
-    return r < 0 || !net->mtu ? r : settle_mtu(link, error);
+    if (r == 0 && net->mtu)
+        r = settle_mtu(link, error);
+    if (r < 0)
+        return r;
+    const struct virtio_net_config card = card_of(link);
+    return virtio_net_check_features(&card, net->features, error);
 }
 
 static int open_net(struct board *board, unsigned index, bool defer, struct gw_error *error)
@@ -177,12 +191,9 @@ int board_add_net(struct board *board, unsigned index, const struct board_window
                   struct irq_line irq, struct gw_error *error)
 {
     struct board_link *link = &board->link[index];
-    const struct board_net *net = &board->config.nets[index];
     struct virtio_host host = {board->memory, &board->time.clock, irq};
-    struct virtio_net_config config = {
-        .net = link->back_end, .name = net->name, .pairs = net->queues, .mtu = (uint16_t)net->mtu};
-    memcpy(config.mac, net->mac, sizeof config.mac);
-    int r = virtio_net_init(&link->device, &host, &config, &board->io_lock, error);
+    const struct virtio_net_config card = card_of(link);
+    int r = virtio_net_init(&link->device, &host, &card, &board->io_lock, error);
     if (r < 0)
         return r;
     link->ready = true;

@@ -3,7 +3,8 @@
  * A board's life: start, stop, reset, save, load. Building it is in board-build.c.
  *
  * Threads: the loop's; one per CPU (cpu-threads.c); one for timers with a host clock
- * (timer-thread.c); one for each network card; and any others that stop, save, load or watch (the migration engine's).
+ * (timer-thread.c); one for each network card; and any others that stop, save, load or watch (the
+ * migration engine's).
  *
  * Locks, in the order in which they are taken:
  *
@@ -320,6 +321,11 @@ const struct board_config *board_settled_config(const struct board *board)
 
 json_t *board_describe(struct board *board)
 {
+    for (unsigned i = 0; i < board->config.net_count; i++) {
+        struct virtio_net_view view;
+        board_look_net(board, i, &view);
+        board->config.nets[i].features = view.features;
+    }
     return board_config_describe(&board->config);
 }
 

@@ -40,7 +40,8 @@ struct board_net {
     char *back_end; /* what net_new() takes, this host's own affair; NULL: not given here */
     uint8_t mac[BOARD_MAC_BYTES]; /* all zero: one is chosen, locally administered */
     unsigned queues;              /* pairs; 0: one */
-    unsigned mtu; /* what the guest is told; 0: what the network behind says, if it says it */
+    unsigned mtu;      /* what the guest is told; 0: what the network behind says, if it says it */
+    uint64_t features; /* that its driver used when it was described (virtio 1.2 §5.1.3); 0: none */
 };
 
 #define BOARD_MAC_TEXT 18 /* bytes of "52:54:00:12:34:56" */
@@ -86,16 +87,17 @@ struct board;
 /*
  * The machine description that travels in OFFER (docs/machine.md): guest ABI and sizes (machine,
  * memory, cpus, CPU model, clock, boot region, disks by slot with size, read-only and serial,
- * networks with name, MAC, queues and MTU). A disk's "path_hint" is where the source has it.
- * Reading a description is hostile input: unknown keys, types and ranges are refused. The
- * destination gives its disk files by --disk in slot order; board_config_from_description() leaves
- * paths NULL and the caller fills them, or follows the hint if its policy allows. It leaves back
- * ends of networks NULL, which the caller fills by name. Any thread.
+ * networks with name, MAC, queues and MTU), and what the guest's drivers use of networks. A disk's
+ * "path_hint" is where the source has it. Reading a description is hostile input: unknown keys,
+ * types and ranges are refused. The destination gives its disk files by --disk in slot order;
+ * board_config_from_description() leaves paths NULL and the caller fills them, or follows the hint
+ * if its policy allows. It leaves back ends of networks NULL, which the caller fills by name. Any
+ * thread.
  *
  * The images of --kernel, --firmware and --initrd live in a memory region of their own ("boot"),
  * which travels like RAM: a machine that has moved can be reset without the files.
  */
-json_t *board_describe(struct board *board); /* new reference; NULL without memory */
+json_t *board_describe(struct board *board); /* new reference; NULL without memory. On the loop */
 int board_config_from_description(const json_t *description, struct board_config *ret_config,
                                   struct gw_error *error);
 

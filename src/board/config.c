@@ -255,8 +255,9 @@ static json_t *describe_nets(const struct board_config *config)
         const struct board_net *net = &config->nets[i];
         char mac[BOARD_MAC_TEXT];
         snprintf(mac, sizeof mac, BOARD_MAC_FORMAT, BOARD_MAC_ARGUMENTS(net->mac));
-        json_t *json = json_pack("{s:s, s:s, s:I, s:I}", "name", net->name, "mac", mac, "queues",
-                                 (json_int_t)net->queues, "mtu", (json_int_t)net->mtu);
+        json_t *json = json_pack("{s:s, s:s, s:I, s:I, s:I}", "name", net->name, "mac", mac,
+                                 "queues", (json_int_t)net->queues, "mtu", (json_int_t)net->mtu,
+                                 "features", (json_int_t)net->features);
         if (json_array_append_new(nets, json) < 0) {
             json_decref(nets);
             return NULL;
@@ -425,6 +426,15 @@ static int take_mtu(const json_t *value, void *to)
     return take_up_to(value, NET_MTU_MAX, &((struct board_net *)to)->mtu);
 }
 
+static int take_features(const json_t *value, void *to)
+{
+    json_int_t number = json_integer_value(value);
+    if (number < 0)
+        return -ERANGE;
+    ((struct board_net *)to)->features = (uint64_t)number;
+    return 0;
+}
+
 static int take_disks(const json_t *value, void *to);
 static int take_nets(const json_t *value, void *to);
 
@@ -449,10 +459,9 @@ static const struct key disk_keys[] = {
 };
 
 static const struct key net_keys[] = {
-    {"name", JSON_STRING, true, take_net_name},
-    {"mac", JSON_STRING, true, take_mac},
-    {"queues", JSON_INTEGER, true, take_queues},
-    {"mtu", JSON_INTEGER, true, take_mtu},
+    {"name", JSON_STRING, true, take_net_name},      {"mac", JSON_STRING, true, take_mac},
+    {"queues", JSON_INTEGER, true, take_queues},     {"mtu", JSON_INTEGER, true, take_mtu},
+    {"features", JSON_INTEGER, true, take_features},
 };
 
 /* Writes the name of the offending key to `bad` (64 bytes). */

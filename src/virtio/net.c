@@ -50,6 +50,7 @@ static_assert(offsetof(struct virtio_net, transport) == 0, "virtio_mmio_ops gets
 
 /* ---- Features ---- */
 
+#define GENERAL_FEATURES (VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX | VIRTIO_F_INDIRECT_DESC)
 #define FEATURES_ALWAYS                                                                            \
     (F_MAC | F_MRG_RXBUF | F_STATUS | F_CTRL_VQ | F_CTRL_RX | F_CTRL_VLAN | F_CTRL_RX_EXTRA |      \
      F_GUEST_ANNOUNCE | F_CTRL_MAC_ADDR)
@@ -65,22 +66,27 @@ static const struct {
     {NET_USO, F_HOST_USO | F_GUEST_USO4 | F_GUEST_USO6},
 };
 
-/* Segmentation without checksums means nothing (§5.1.3.1). What a network gives that has never
- * been open is not known: nothing is excluded then, and virtio_net_acquired() settles it. */
-static uint64_t offered_features(const struct virtio_net *net)
+/* Segmentation without checksums means nothing (§5.1.3.1). */
+static uint64_t features_with(unsigned offloads, unsigned pairs, unsigned mtu)
 {
-    unsigned offloads = net->acquired ? net->net->offloads : ~0u;
     uint64_t features = FEATURES_ALWAYS;
     if (!(offloads & NET_CHECKSUM))
         offloads = 0;
-    if (net->pairs > 1)
+    if (pairs > 1)
         features |= F_MQ;
-    if (net->mtu)
+    if (mtu)
         features |= F_MTU;
     for (size_t i = 0; i < ARRAY_COUNT(offered_for); i++)
         if (offloads & offered_for[i].offload)
             features |= offered_for[i].features;
     return features;
+}
+
+/* What a network gives that has never been open is not known for certain: nothing is excluded then,
+ * and virtio_net_acquired() settles it. */
+static uint64_t offered_features(const struct virtio_net *net)
+{
+    return features_with(net->acquired ? net->net->offloads : ~0u, net->pairs, net->mtu);
 }
 
 static const struct {
@@ -95,10 +101,9 @@ static const struct {
     {F_MTU, "an MTU"},
 };
 
-static int refuse_features(const struct virtio_mmio *device, uint64_t missing,
-                           struct gw_error *error)
+static int refuse_missing(const struct net *net, const char *name, uint64_t missing,
+                          struct gw_error *error)
 {
-    const struct virtio_net *net = (const struct virtio_net *)device;
     char words[160] = "";
     size_t length = 0;
     for (size_t i = 0; i < ARRAY_COUNT(feature_words); i++)
@@ -108,8 +113,23 @@ static int refuse_features(const struct virtio_mmio *device, uint64_t missing,
     return gw_error_set(error, GW_LAYER_VIRTIO, GW_CODE_UNSUPPORTED, -EOPNOTSUPP,
                         "network '%s': the guest uses %s (features 0x%llx), which %s here does not "
                         "give; use the kind of network that the machine has had so far",
-                        net->name, length ? words : "what this release does not know",
-                        (unsigned long long)missing, net->net->what);
+                        name, length ? words : "what this release does not know",
+                        (unsigned long long)missing, net->what);
+}
+
+static int refuse_features(const struct virtio_mmio *device, uint64_t missing,
+                           struct gw_error *error)
+{
+    const struct virtio_net *net = (const struct virtio_net *)device;
+    return refuse_missing(net->net, net->name, missing, error);
+}
+
+int virtio_net_check_features(const struct virtio_net_config *config, uint64_t features,
+                              struct gw_error *error)
+{
+    uint64_t given = features_with(config->net->offloads, config->pairs, config->mtu);
+    uint64_t missing = features & ~(given | GENERAL_FEATURES);
+    return missing ? refuse_missing(config->net, config->name, missing, error) : 0;
 }
 
 /* ---- Configuration ---- */
@@ -327,8 +347,7 @@ int virtio_net_acquired(struct virtio_net *net, struct gw_error *error)
 {
     struct virtio_mmio *transport = &net->transport;
     net->acquired = true;
-    uint64_t general = VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX | VIRTIO_F_INDIRECT_DESC;
-    uint64_t offered = offered_features(net) | (transport->offered & general);
+    uint64_t offered = offered_features(net) | (transport->offered & GENERAL_FEATURES);
     if (transport->negotiated & ~offered)
         return refuse_features(transport, transport->negotiated & ~offered, error);
     transport->offered = offered;
@@ -340,6 +359,7 @@ int virtio_net_acquired(struct virtio_net *net, struct gw_error *error)
 void virtio_net_look(struct virtio_net *net, struct virtio_net_view *ret_view)
 {
     struct virtio_net_view view = {
+        .features = net->transport.negotiated,
         .pairs_in_use = net->pairs_in_use,
         .link_up = net->status & NET_S_LINK_UP,
         .announcing = net->status & NET_S_ANNOUNCE,

@@ -55,6 +55,7 @@ struct virtio_net_counters {
 };
 
 struct virtio_net_view {
+    uint64_t features; /* negotiated with the driver; 0: there is none yet */
     struct virtio_net_counters counters;
     uint8_t mac[NET_MAC_BYTES]; /* the one that the driver has set, or the machine's */
     unsigned pairs_in_use;
@@ -116,6 +117,12 @@ struct virtio_net_config {
     unsigned pairs; /* 1 to VIRTIO_NET_MAX_PAIRS */
     uint16_t mtu;   /* what the guest is told; 0: nothing */
 };
+
+/* For a machine that arrives: refuses, with a sentence, what its driver uses and the back end that
+ * is configured will not give, as far as that is known without opening it: -EOPNOTSUPP.
+ * virtio_net_acquired() has the last word. */
+int virtio_net_check_features(const struct virtio_net_config *config, uint64_t features,
+                              struct gw_error *error);
 
 /*
  * On the caller's memory; makes the device's thread, which rests until the machine runs. `io_lock`

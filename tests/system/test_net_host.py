@@ -87,3 +87,17 @@ def test_both_sides_of_a_move_share_a_tap_and_it_never_loses_its_carrier(boot, t
         assert move(guest) is None  # connections go on
     assert guest.console.wait(r"(\d+) packets received", 60, since).group(1) == str(PINGS)
     assert carrier_changes(tap) == before
+
+
+def test_a_network_without_the_offloads_in_use_is_refused_before_any_memory(boot, tap):
+    guest = start(boot, f"tap:{tap}", "10.99.0.2/24")
+    nets, guest.nets = guest.nets, ["user"]
+    receiver = guest.receiver("tcp:127.0.0.1:0")
+    guest.nets = nets
+    with receiver:
+        guest.machine.migrate(receiver.uri)
+        info = guest.machine.wait_migration(30)
+        assert info["status"] == "failed"
+        assert "the guest uses checksum offload, TCP segmentation offload" in info["error-desc"]
+        assert info.get("ram", {}).get("transferred", 0) < 1 << 20
+    guest.shell("ping -c 3 10.99.0.1", "3 packets received")

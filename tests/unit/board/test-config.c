@@ -11,7 +11,7 @@
     "{\"machine\": \"riscv-virt-1\", \"memory\": 16777216, \"cpus\": 2, \"clock\": \"host\","      \
     " \"boot_bytes\": 8192, \"disks\": [{\"size\": 1048576, \"read_only\": true,"                  \
     " \"serial\": \"abc\", \"path_hint\": \"/etc/shadow\"}], \"nets\": [{\"name\": \"lan\","       \
-    " \"mac\": \"02:00:00:00:0a:01\", \"queues\": 2, \"mtu\": 1500}]}"
+    " \"mac\": \"02:00:00:00:0a:01\", \"queues\": 2, \"mtu\": 1500, \"features\": 9}]}"
 
 static int read_text(const char *text, struct board_config *ret_config, struct gw_error *error)
 {
@@ -116,11 +116,14 @@ static const struct {
     {"\"queues\": 2", "\"queues\": -1", "nets"},
     {"\"mtu\": 1500", "\"mtu\": 67", "MTU"},
     {"\"mtu\": 1500", "\"mtu\": 65536", "nets"},
-    {"1500}]",
-     "1500}, {\"name\": \"lan\", \"mac\": \"02:00:00:00:0a:02\", \"queues\": 1, \"mtu\": 0}]",
+    {"\"features\": 9", "\"features\": -1", "nets"},
+    {"9}]",
+     "9}, {\"name\": \"lan\", \"mac\": \"02:00:00:00:0a:02\", \"queues\": 1, \"mtu\": 0, "
+     "\"features\": 0}]",
      "two networks have the name 'lan'"},
-    {"1500}]",
-     "1500}, {\"name\": \"two\", \"mac\": \"02:00:00:00:0a:01\", \"queues\": 1, \"mtu\": 0}]",
+    {"9}]",
+     "9}, {\"name\": \"two\", \"mac\": \"02:00:00:00:0a:01\", \"queues\": 1, \"mtu\": 0, "
+     "\"features\": 0}]",
      "02:00:00:00:0a:01"},
     {"\"memory\":", "\"memori\":", "memory"},
     {"{\"machine\"", "{\"vmclock\": 1, \"machine\"", "vmclock"},

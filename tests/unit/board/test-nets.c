@@ -150,6 +150,20 @@ static void more_queues_than_the_network_has_are_refused_before_anything_is_open
     assert_non_null(strstr(error.message, "network 'net0' has 2 queues"));
 }
 
+static void what_the_driver_uses_and_the_network_lacks_is_refused_before_it_comes(void **state)
+{
+    struct board *board;
+    struct board_config config = net_config(1);
+    struct gw_error error = {0};
+    config.nets[0].features = 1 << 11; /* HOST_TSO4 */
+    assert_int_equal(make(&config, true, &board, &error), -EOPNOTSUPP);
+    assert_non_null(
+        strstr(error.message, "network 'net0': the guest uses TCP segmentation offload"));
+    config.nets[0].features = 1 << 5; /* MAC */
+    assert_int_equal(make(&config, true, &board, &error), 0);
+    board_free(board);
+}
+
 static void a_network_that_does_not_exist_is_refused(void **state)
 {
     struct board *board;
@@ -244,6 +258,7 @@ int main(void)
         cmocka_unit_test(a_deferred_board_runs_only_with_its_networks),
         cmocka_unit_test(a_network_that_is_not_given_is_asked_for_by_name),
         cmocka_unit_test(more_queues_than_the_network_has_are_refused_before_anything_is_open),
+        cmocka_unit_test(what_the_driver_uses_and_the_network_lacks_is_refused_before_it_comes),
         cmocka_unit_test(a_network_that_does_not_exist_is_refused),
         cmocka_unit_test(a_machine_moves_with_its_networks),
         cmocka_unit_test(the_network_is_told_where_the_card_is),
