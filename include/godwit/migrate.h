@@ -113,6 +113,7 @@ struct gw_network_times {
     uint64_t last_out_ns;               /* source: the last frame of the guest */
     uint64_t first_out_ns, first_in_ns; /* destination: since the guest runs here */
     uint64_t waited; /* destination: frames that were there when it began to run */
+    char stays[192]; /* source: why connections that are open do not follow; "": they do */
 };
 
 /* ---- Source ---- */

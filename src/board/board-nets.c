@@ -216,9 +216,10 @@ unsigned board_announce_nets(struct board *board)
     return asked;
 }
 
-bool board_net_follows(const struct board *board, unsigned index)
+const char *board_net_stays(const struct board *board, unsigned index)
 {
-    return board->link[index].back_end->follows;
+    const struct net *net = board->link[index].back_end;
+    return net->follows ? NULL : net->stays;
 }
 
 void board_look_net(struct board *board, unsigned index, struct virtio_net_view *ret_view)

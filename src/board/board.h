@@ -163,8 +163,9 @@ void board_release_nets(struct board *board);
  * times again, and asks each guest driver that can to announce all of its addresses; how many were
  * asked. The networks are open; running or not. The loop's. */
 unsigned board_announce_nets(struct board *board);
-/* Whether connections that are open on the network go on where the machine arrives. */
-bool board_net_follows(const struct board *board, unsigned index);
+/* Why connections that are open on the network end when the machine moves: what follows "because"
+ * in a sentence; NULL when they go on. */
+const char *board_net_stays(const struct board *board, unsigned index);
 struct virtio_net_view; /* virtio/net.h */
 void board_look_net(struct board *board, unsigned index, struct virtio_net_view *ret_view);
 

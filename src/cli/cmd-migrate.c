@@ -125,7 +125,7 @@ static int follow(struct qmp_client *client, const struct request *request, json
 {
     struct progress progress;
     uint64_t committing_since = 0;
-    bool cancel_sent = false;
+    bool cancel_sent = false, warned = request->json;
     progress_init(&progress, !request->json);
     for (;;) {
         json_t *info = NULL;
@@ -137,6 +137,9 @@ static int follow(struct qmp_client *client, const struct request *request, json
             committing_since = 0;
         else if (!committing_since)
             committing_since = host_monotonic_ns();
+        if (!warned)
+            progress_networks(info, "connections that are open end with this move");
+        warned = true;
         progress_show(&progress, info);
         if (has_ended(info) ||
             (committing && host_monotonic_ns() - committing_since > UNDECIDED_AFTER_MS * 1000000ull)) {

@@ -59,6 +59,10 @@ static void print_machine(const json_t *machine)
     json_array_foreach(json_object_get(machine, "nets"), i, net)
         printf("network %zu  %s, %s, %s, link %s\n", i + 1, text(net, "name"), text(net, "network"),
                text(net, "mac"), json_is_true(json_object_get(net, "link-up")) ? "up" : "down");
+    json_array_foreach(json_object_get(machine, "nets"), i, net)
+        if (json_object_get(net, "connections-stay"))
+            printf("a move ends the connections that are open on %s, because %s\n",
+                   text(net, "name"), text(net, "connections-stay"));
     if (*text(machine, "incoming"))
         printf("waits at   %s\n", text(machine, "incoming"));
 }

@@ -100,6 +100,17 @@ static void print_pause_parts(const json_t *own)
     puts(*separator == ',' ? ")" : "");
 }
 
+void progress_networks(const json_t *info, const char *what)
+{
+    const json_t *own = json_object_get(info, "x-godwit");
+    size_t index;
+    json_t *network;
+    json_array_foreach(json_object_get(own, "broken-networks"), index, network)
+        printf("network '%s': %s, because %s\n",
+               json_string_value(json_object_get(network, "name")), what,
+               json_string_value(json_object_get(network, "why")));
+}
+
 void progress_summary(const json_t *info, const char *name, const char *uri)
 {
     const json_t *own = json_object_get(info, "x-godwit");
@@ -113,9 +124,5 @@ void progress_summary(const json_t *info, const char *name, const char *uri)
     } else {
         puts("the guest was not running and arrived so");
     }
-    size_t index;
-    json_t *network;
-    json_array_foreach(json_object_get(own, "broken-networks"), index, network)
-        printf("network '%s': connections that were open have ended, passt cannot hand them over; new ones work\n",
-               json_string_value(network));
+    progress_networks(info, "connections that were open have ended (new ones work)");
 }

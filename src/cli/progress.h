@@ -14,6 +14,8 @@ struct progress {
 void progress_init(struct progress *progress, bool enabled);
 void progress_show(struct progress *progress, const json_t *info); /* info: query-migrate */
 void progress_end(struct progress *progress);
+/* A line for each network whose open connections do not follow: `what` becomes of them, and why. */
+void progress_networks(const json_t *info, const char *what);
 /* One paragraph on standard output about a completed migration. */
 void progress_summary(const json_t *info, const char *name, const char *uri);
 

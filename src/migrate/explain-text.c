@@ -432,6 +432,9 @@ static void say_network(struct page *page, const struct gw_flight_log *log,
     if (last && last->last_out_ns)
         say_of(page, network->name, "the guest's last frame left %s before the pause",
                span(last->last_out_ns, began_ns).text);
+    if (last && last->stays[0])
+        say_of(page, network->name, "connections that were open ended with this move, because %s",
+               last->stays);
     if (strcmp(log->role, "destination") != 0)
         return;
     say_arrival(page, network, ran_ns);

@@ -104,7 +104,8 @@ static const struct field decisions_fields[] = {
 static const struct field networks_fields[] = {
     TEXT(struct flight_network, name),           NUMBER(struct flight_network, last_out_ns),
     NUMBER(struct flight_network, first_out_ns), NUMBER(struct flight_network, first_in_ns),
-    NUMBER(struct flight_network, waited),       END,
+    NUMBER(struct flight_network, waited),       TEXT(struct flight_network, stays),
+    END,
 };
 
 static const struct field parts_fields[] = {
@@ -582,6 +583,7 @@ static bool copy_networks(struct flight_series *to, const struct gw_flight_log *
         const struct flight_network *told = flight_find_network(teller, entry.name);
         if (teller != log) {
             entry.last_out_ns = told ? told->last_out_ns : 0;
+            FLIGHT_SET_TEXT(entry.stays, told ? told->stays : "");
             entry.first_out_ns = on_clock(entry.first_out_ns, log, teller);
             entry.first_in_ns = on_clock(entry.first_in_ns, log, teller);
         }

@@ -48,6 +48,7 @@ struct flight_pause {
 struct flight_network {
     char name[64];
     uint64_t last_out_ns, first_out_ns, first_in_ns, waited;
+    char stays[192];
 };
 
 struct flight_totals {

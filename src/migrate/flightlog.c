@@ -232,6 +232,7 @@ void flightlog_set_networks(struct flightlog *log, uint64_t at_ns,
             .waited = networks[i].waited,
         };
         FLIGHT_SET_TEXT(entry.name, networks[i].name);
+        FLIGHT_SET_TEXT(entry.stays, networks[i].stays);
         flight_series_add(series, &entry, sizeof entry, GW_MIGRATE_MAX_NETWORKS);
     }
     unlock(log);

@@ -129,6 +129,21 @@ static const char *what_next(const struct gw_source *source, const struct gw_err
     }
 }
 
+/* Before anything moves: what does not come along is told while one may still change one's mind. */
+static void warn_of_networks(struct gw_source *source)
+{
+    struct gw_network_times networks[GW_MIGRATE_MAX_NETWORKS];
+    const struct gw_source_ops *ops = source->config.ops;
+    unsigned count = ops->look_networks ? ops->look_networks(source->config.vm, networks,
+                                                             ARRAY_COUNT(networks))
+                                        : 0;
+    for (unsigned i = 0; i < count; i++)
+        if (networks[i].stays[0])
+            source_event(source,
+                         "connections that are open on network '%s' end with this move, because %s",
+                         networks[i].name, networks[i].stays);
+}
+
 static void note_networks(struct gw_source *source)
 {
     struct gw_network_times networks[GW_MIGRATE_MAX_NETWORKS];
@@ -220,6 +235,7 @@ static void *coordinator_main(void *opaque)
 {
     struct gw_source *source = opaque;
     struct gw_error error = {0};
+    warn_of_networks(source);
     int r = source_set_up(source, &error);
     monitor_enter(&source->monitor);
     source->info.setup_ms = source_elapsed_ns(source) / MILLISECOND_NS;

@@ -33,6 +33,7 @@
 #define NET_MAC_BYTES 6u
 #define NET_MTU_MIN 68u /* RFC 791 */
 #define NET_MTU_MAX 65535u
+#define NET_STAYS_BYTES 192u
 #define NET_FRAME_BYTES                                                                            \
     (65535u + 18u) /* the largest, with offloads or without; a VLAN tag included */
 
@@ -84,7 +85,8 @@ struct net {
     int receive_fd[NET_MAX_QUEUES];
     bool held;
     _Atomic bool link_up;
-    bool follows; /* open connections follow to another host (not with a plain passt) */
+    bool follows; /* open connections follow to another host */
+    char stays[NET_STAYS_BYTES]; /* why they do not: what follows "because" in a sentence */
 };
 
 /* `text` is what follows --net, without the options that are the device's (docs/control.md). Opens

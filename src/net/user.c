@@ -273,6 +273,8 @@ int net_user_new(const char *text, struct net **ret_net, struct gw_error *error)
         return gw_error_set(error, GW_LAYER_NET, GW_CODE_NO_RESOURCE, -ENOMEM, "out of memory");
     passt_init(&user->passt);
     user->stream_fd = -1;
+    snprintf(user->peer.link.net.stays, sizeof user->peer.link.net.stays,
+             "they are sockets of passt's, which hands none over to another process");
     int r =
         link_init(&user->peer.link, &user_ops, &user_hooks, strdup("user network (passt)"), error);
     if (r == 0)

@@ -103,21 +103,22 @@ int machine_release(struct machine *machine, struct gw_error *error)
 json_t *machine_broken_networks(struct machine *machine)
 {
     const struct board_config *config = board_settled_config(machine->board);
-    json_t *names = NULL;
+    json_t *broken = NULL;
 
     for (unsigned i = 0; i < config->net_count; i++) {
-        const char *name = config->nets[i].name;
+        const char *name = config->nets[i].name, *why = board_net_stays(machine->board, i);
 
-        if (board_net_follows(machine->board, i))
+        if (!why)
             continue;
-        log_line("machine '%s': connections that are open on network '%s' end with this move: "
-                 "passt keeps them here",
-                 machine->options->name, name);
-        if (!names)
-            names = json_array();
-        json_array_append_new(names, json_text(name));
+        log_line("machine '%s': connections that are open on network '%s' end with this move, "
+                 "because %s",
+                 machine->options->name, name, why);
+        if (!broken)
+            broken = json_array();
+        json_array_append_new(broken,
+                              json_pack("{s:o, s:o}", "name", json_text(name), "why", json_text(why)));
     }
-    return names;
+    return broken;
 }
 
 struct look {
@@ -143,7 +144,9 @@ static int look_on_loop(void *argument)
                                                       .first_out_ns = view.counters.first_out_ns,
                                                       .first_in_ns = view.counters.first_in_ns,
                                                       .waited = view.counters.waited};
+        const char *stays = board_net_stays(board, i);
         snprintf(look->networks[i].name, sizeof look->networks[i].name, "%s", config->nets[i].name);
+        snprintf(look->networks[i].stays, sizeof look->networks[i].stays, "%s", stays ? stays : "");
     }
     return (int)count;
 }

@@ -268,6 +268,9 @@ static json_t *nets_json(struct machine *machine, const struct board_config *con
             (json_int_t)counters->bytes_out, "filtered", (json_int_t)counters->filtered,
             "dropped-in", (json_int_t)counters->dropped_in, "dropped-out",
             (json_int_t)counters->dropped_out);
+        const char *stays = board_net_stays(machine->board, i);
+        if (stays)
+            json_object_set_new(live, "connections-stay", json_text(stays));
         json_object_update(json_array_get(nets, i), live);
         json_decref(live);
     }

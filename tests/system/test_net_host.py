@@ -53,7 +53,13 @@ def test_a_forwarded_port_is_the_guests_before_and_after_a_move(boot):
     guest.shell("ip link set lo up; ip route add default via 10.0.2.2; ping -c 1 10.0.2.2; echo route=$?", r"^route=")
     guest.shell("web-server & until wget -q -O /dev/null http://10.0.2.15/; do sleep 0.1; done; echo web=up", r"^web=up")
     assert ask(port).startswith("HTTP/1.1 200 OK")
-    assert move(guest) == ["net0"], "passt cannot hand open connections over, and that is told"
+    source = guest.machine
+    broken = move(guest)
+    assert [network["name"] for network in broken] == ["net0"], "passt cannot hand open connections over, and that is told"
+    assert "passt" in broken[0]["why"]
+    said = f"connections that are open on network 'net0' end with this move, because {broken[0]['why']}"
+    assert said in source.stderr()
+    assert said in [event["text"] for event in source.host.flights(source.name)[-1]["events"]]
     assert ask(port).startswith("HTTP/1.1 200 OK")
 
 

@@ -171,6 +171,20 @@ static void networks_are_told_as_both_sides_saw_them(void **state)
     gw_buf_fini(&out);
 }
 
+static void why_connections_ended_is_told_by_both_sides(void **state)
+{
+    struct flightlog *log = flight_with_networks(
+        (struct gw_network_times){.name = "lan0", .stays = "they are sockets of somebody's"},
+        (struct gw_network_times){.name = "lan0"});
+    struct gw_buf condensed = {0};
+    assert_int_equal(flightlog_format_condensed(log, &condensed), 0);
+    assert_non_null(memmem(condensed.data, condensed.length, "sockets of somebody's", 21));
+    _cleanup_free_ char *text = text_of(log, 120);
+    assert_has(text, "    lan0  connections that were open ended with this move, because they are "
+                     "sockets of somebody's");
+    gw_buf_fini(&condensed);
+}
+
 static void a_network_on_which_nothing_passed_is_told_so(void **state)
 {
     _cleanup_free_ char *text =
@@ -266,6 +280,7 @@ int main(int argument_count, char **arguments)
         cmocka_unit_test(a_flight_without_an_end_says_so),
         cmocka_unit_test(the_destination_tells_it_with_the_figures_of_the_source),
         cmocka_unit_test(networks_are_told_as_both_sides_saw_them),
+        cmocka_unit_test(why_connections_ended_is_told_by_both_sides),
         cmocka_unit_test(a_network_on_which_nothing_passed_is_told_so),
         cmocka_unit_test(no_line_is_wider_than_the_page),
         cmocka_unit_test(a_long_series_of_rounds_is_told_by_its_ends),

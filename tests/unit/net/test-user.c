@@ -59,6 +59,7 @@ static void right_options_are_taken(void **state)
     assert_int_equal(net_new("user,tcp=8080:80,tcp=127.0.0.1/22,udp=::1/53:5353,udp=9", &net, NULL),
                      0);
     assert_false(net->follows);
+    assert_non_null(strstr(net->stays, "passt"));
     assert_int_equal(net->offloads, 0);
     net_free(net);
 }
