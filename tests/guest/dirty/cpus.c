@@ -1,22 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dirty.h"
 
-/* Intel SDM volume 3, "Local APIC": the timer, and INIT and startup messages. */
+/* Intel SDM volume 3, "Local APIC": INIT and startup messages. */
 #define APIC_COMMAND ((volatile uint32_t *)0xfee00300)
 #define APIC_TARGET ((volatile uint32_t *)0xfee00310)
-#define APIC_SPURIOUS ((volatile uint32_t *)0xfee000f0)
-#define APIC_TIMER ((volatile uint32_t *)0xfee00320)
-#define APIC_COUNT ((volatile uint32_t *)0xfee00380)
-#define APIC_DIVIDE ((volatile uint32_t *)0xfee003e0)
-#define SPURIOUS_ENABLE 0x1ff
-#define TIMER_ONCE 0x20
-#define DIVIDE_BY_1 0xb
 #define COMMAND_INIT 0x4500
 #define COMMAND_STARTUP 0x4600
 #define TRAMPOLINE UINT64_C(0x8000)
 
-extern const char trampoline[], trampoline_end[];
-volatile uint32_t cpu_to_start;
 struct cpu cpus[MAX_CPUS];
 
 static bool arrives(const struct cpu *cpu, uint64_t ms)
@@ -48,19 +39,4 @@ bool cpus_start(uint32_t count, uint32_t *ret_missing)
             return false;
     }
     return true;
-}
-
-void cpu_halt(void);
-
-void timer_start(void)
-{
-    *APIC_SPURIOUS = SPURIOUS_ENABLE;
-    *APIC_DIVIDE = DIVIDE_BY_1;
-    *APIC_TIMER = TIMER_ONCE;
-}
-
-void sleep_ticks(uint64_t ticks)
-{
-    *APIC_COUNT = (uint32_t)(ticks * 1000000 / ticks_per_ms); /* KVM's and QEMU's count nanoseconds */
-    cpu_halt();
 }

@@ -1,18 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A guest of nothing but itself: it writes memory at a chosen rate, knows what every page must hold, and tells
- * the longest pause it saw. All of it but prepare() runs in ring 3, with interrupts off.
+ * the longest pause it saw.
  */
 #ifndef DIRTY_H
 #define DIRTY_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "bare.h"
 
-#define PAGE_BYTES 4096u
 #define PAGE_WORDS (PAGE_BYTES / 8)
-#define MAX_CPUS 64
 
 enum pattern { PATTERN_RANDOM, PATTERN_ZERO, PATTERN_TEXT, PATTERN_DELTA };
 #define RATE_MAX UINT64_MAX
@@ -71,16 +67,9 @@ extern struct cpu cpus[MAX_CPUS];
 
 /* Starts CPUs 1 to n-1; they arrive in cpu_main(). False with the first that did not. */
 bool cpus_start(uint32_t count, uint32_t *ret_missing);
-_Noreturn void cpu_main(uint32_t number);
-/* On each CPU once, before its first sleep. */
-void timer_start(void);
-/* Halts for about that long. */
-void sleep_ticks(uint64_t ticks);
 
 /* Takes the time, and keeps the longest span since it was last taken by this CPU. */
 uint64_t tick(struct cpu *cpu);
-/* Units of the time stamp counter in a millisecond. */
-extern uint64_t ticks_per_ms;
 
 /* The first thing that was wrong anywhere; CPU 0 says it and stops. */
 struct trouble {
@@ -90,41 +79,7 @@ struct trouble {
 };
 void trouble_tell(uint64_t cpu, const char *what, uint64_t number, uint64_t value, uint64_t expected);
 
-/* On the serial line; %s text, %u a uint64_t. Only CPU 0 speaks. */
-void say(const char *format, ...);
-/* -1 if nobody typed. */
-int serial_read(void);
-
 void vectors_load(const uint64_t *values, bool ymm);
 void vectors_store(uint64_t *values, bool ymm);
-
-static inline uint8_t in8(uint16_t port)
-{
-    uint8_t value;
-    __asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
-    return value;
-}
-
-static inline void out8(uint16_t port, uint8_t value)
-{
-    __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port));
-}
-
-static inline uint64_t read_tsc(void)
-{
-    uint32_t low, high;
-    __asm__ volatile("rdtsc" : "=a"(low), "=d"(high) : : "memory");
-    return (uint64_t)high << 32 | low;
-}
-
-struct cpuid {
-    uint32_t a, b, c, d;
-};
-static inline struct cpuid read_cpuid(uint32_t leaf)
-{
-    struct cpuid r;
-    __asm__ volatile("cpuid" : "=a"(r.a), "=b"(r.b), "=c"(r.c), "=d"(r.d) : "a"(leaf), "c"(0));
-    return r;
-}
 
 #endif

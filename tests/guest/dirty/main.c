@@ -1,123 +1,43 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dirty.h"
 
-/* Xen's public headers, arch-x86/hvm/start_info.h, describe this block and its map of the memory. */
-#define START_MAGIC 0x336ec578
-#define MAP_RAM 1
-struct start_info {
-    uint32_t magic, version, flags, modules;
-    uint64_t module_list, command_line, rsdp, map;
-    uint32_t map_entries, reserved;
-};
-struct map_entry {
-    uint64_t address, size;
-    uint32_t type, reserved;
-};
-
-#define MiB (UINT64_C(1) << 20)
-#define GiB (UINT64_C(1) << 30)
 #define MAPPED_END (8 * GiB) /* entry.S maps that much */
 #define SET_BASE (16 * MiB)
-#define LINE_BYTES 512
 #define CATCH_UP_MS 10
 #define KEYS_MS 5
 #define SLEEPS_PER_MS 2
 #define SHORTEST_PER_MS 20 /* spans below are not worth a sleep */
 
-/* The ACPI generic event device of microvm: sleep control and reset registers. */
-#define SLEEP_CONTROL ((volatile uint8_t *)0xfea00200)
-#define RESET ((volatile uint8_t *)0xfea00202)
-#define SLEEP_S5 0x34
-#define RESET_NOW 0x42
-
 struct options options;
-uint32_t start_info, wants_ymm; /* for entry.S */
-uint64_t ticks_per_ms;
 static const char *unknown_word;
-static char line[LINE_BYTES];
 static struct trouble trouble;
 static volatile uint32_t running;
 static uint64_t start_tick;
 
-/* KVM's own CPUID leaves and clock: Documentation/virt/kvm/x86/{cpuid,msr}.rst. */
-#define KVM_LEAVES 0x40000000
-#define KVM_FEATURES 0x40000001
-#define KVM_FEATURE_CLOCK 0x8
-#define KVM_FREQUENCIES 0x40000010
-#define MSR_KVM_SYSTEM_TIME 0x4b564d01
-static volatile struct {
-    uint32_t version, padding;
-    uint64_t tsc, nanoseconds;
-    uint32_t multiplier;
-    int8_t shift;
-    uint8_t flags, rest[2];
-} kvm_clock __attribute__((aligned(64)));
-
-static uint32_t hypervisor_leaves(void)
+static void find_room(void)
 {
-    return read_cpuid(1).c >> 31 ? read_cpuid(KVM_LEAVES).a : 0;
-}
-
-static bool has_kvm_clock(void)
-{
-    return hypervisor_leaves() >= KVM_FEATURES && read_cpuid(KVM_LEAVES).b == 0x4b4d564b &&
-           (read_cpuid(KVM_FEATURES).a & KVM_FEATURE_CLOCK) != 0;
-}
-
-static uint64_t find_tsc_khz(const char **ret_source)
-{
-    *ret_source = "option";
-    if (options.tsc_khz > 0)
-        return options.tsc_khz;
-    *ret_source = "cpuid 0x40000010";
-    if (hypervisor_leaves() >= KVM_FREQUENCIES && read_cpuid(KVM_FREQUENCIES).a > 0)
-        return read_cpuid(KVM_FREQUENCIES).a;
-    struct cpuid crystal = read_cpuid(0).a >= 0x15 ? read_cpuid(0x15) : (struct cpuid){0};
-    *ret_source = "cpuid 0x15";
-    if (crystal.a > 0 && crystal.b > 0 && crystal.c > 0)
-        return (uint64_t)crystal.c * crystal.b / crystal.a / 1000;
-    *ret_source = "kvmclock";
-    if (kvm_clock.multiplier > 0) {
-        uint64_t khz = (UINT64_C(1000000) << 32) / kvm_clock.multiplier;
-        return kvm_clock.shift < 0 ? khz << -kvm_clock.shift : khz >> kvm_clock.shift;
-    }
-    *ret_source = "assumed";
-    return 2600000;
-}
-
-static void find_room(const struct start_info *start)
-{
-    if (start->version < 1)
-        return;
-    const struct map_entry *map = (const struct map_entry *)start->map;
-    for (uint32_t i = 0; i < start->map_entries; i++) {
-        uint64_t end = map[i].address + map[i].size;
-        if (map[i].type != MAP_RAM)
-            continue;
-        if (map[i].address < SET_BASE + 1 && end > SET_BASE)
+    for (uint32_t i = 0; i < ram_count; i++) {
+        uint64_t end = ram[i].address + ram[i].bytes;
+        if (ram[i].address < SET_BASE + 1 && end > SET_BASE)
             place.low_pages = (end - SET_BASE) / PAGE_BYTES;
-        if (map[i].address == 4 * GiB)
+        if (ram[i].address == 4 * GiB)
             place.pages = ((end < MAPPED_END ? end : MAPPED_END) - 4 * GiB) / PAGE_BYTES;
     }
     place.pages += place.low_pages;
 }
 
-/* All that must be read before the set is written, and what ring 0 needs to know. */
-void prepare(const struct start_info *start);
-void prepare(const struct start_info *start)
+void guest_prepare(void)
 {
-    find_room(start);
-    const char *from = (const char *)start->command_line;
-    for (size_t i = 0; from != NULL && i < LINE_BYTES - 1 && from[i] != 0; i++)
-        line[i] = from[i];
+    find_room();
     const char *word;
-    if (!options_read(line, &word))
+    if (!options_read(command_line, &word))
         unknown_word = word;
     wants_ymm = options.ymm != 0;
-    if (has_kvm_clock()) {
-        uint64_t at = (uint64_t)&kvm_clock | 1;
-        __asm__ volatile("wrmsr" : : "c"(MSR_KVM_SYSTEM_TIME), "a"((uint32_t)at), "d"(0) : "memory");
-    }
+}
+
+void while_saying(void)
+{
+    tick(&cpus[0]);
 }
 
 uint64_t tick(struct cpu *cpu)
@@ -144,16 +64,16 @@ void trouble_tell(uint64_t cpu, const char *what, uint64_t number, uint64_t valu
     __atomic_store_n(&trouble.seen, 1, __ATOMIC_SEQ_CST);
 }
 
-static void power_off(void)
+static void end(void)
 {
     say("dirty: power off\n");
-    *SLEEP_CONTROL = SLEEP_S5;
+    power_off();
 }
 
-static void reset(void)
+static void start_over(void)
 {
     say("dirty: reset\n");
-    *RESET = RESET_NOW;
+    reset();
 }
 
 static void triple_fault(void)
@@ -170,9 +90,9 @@ static _Noreturn void stop(void)
     for (;;) {
         int key = serial_read();
         if (key == 'q')
-            power_off();
+            end();
         if (key == 'R')
-            reset();
+            start_over();
     }
 }
 
@@ -284,9 +204,9 @@ static void verify(void)
 static void obey(int key, uint64_t now)
 {
     if (key == 'q')
-        power_off();
+        end();
     else if (key == 'R')
-        reset();
+        start_over();
     else if (key == 'z')
         triple_fault();
     else if (key == 'r')
@@ -333,7 +253,7 @@ static void refuse_what_does_not_fit(void)
     uint64_t pages = (options.memory + options.fill) / PAGE_BYTES;
     if (unknown_word != NULL) {
         say("dirty: not understood: %s\n", unknown_word);
-        trouble_tell(0, "option", (uint64_t)(unknown_word - line), 0, 0);
+        trouble_tell(0, "option", (uint64_t)(unknown_word - command_line), 0, 0);
     } else if (options.stride < 1 || pages > place.pages / options.stride || pages > MAX_PAGES) {
         trouble_tell(0, "set has too many pages", pages, pages, place.pages);
     } else if (options.cpus < 1 || options.cpus > MAX_CPUS) {
@@ -355,12 +275,10 @@ static void share_out(void)
 static void start_everything(void)
 {
     static const char *const pattern_names[] = {"random", "zero", "text", "delta"};
-    const char *source;
-    uint64_t khz = find_tsc_khz(&source);
-    ticks_per_ms = khz;
+    const char *source = clock_find(options.tsc_khz);
     cpus[0].last_tick = start_tick = read_tsc();
     say("dirty: memory=%u fill=%u pattern=%s cpus=%u tsc_khz=%u (%s)\n", options.memory, options.fill,
-        pattern_names[options.pattern], options.cpus, khz, source);
+        pattern_names[options.pattern], options.cpus, ticks_per_ms, source);
     refuse_what_does_not_fit();
     share_out();
     uint32_t missing;

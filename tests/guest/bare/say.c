@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdarg.h>
 
-#include "dirty.h"
+#include "bare.h"
 
 #define SERIAL 0x3f8
 #define LINE_STATUS (SERIAL + 5)
@@ -11,15 +11,22 @@
 static void say_char(char c)
 {
     while ((in8(LINE_STATUS) & CAN_SEND) == 0)
-        tick(&cpus[0]);
+        while_saying();
     out8(SERIAL, (uint8_t)c);
-    tick(&cpus[0]);
+    while_saying();
 }
 
 static void say_text(const char *text)
 {
     for (; *text != 0; text++)
         say_char(*text);
+}
+
+static void say_byte(uint64_t value)
+{
+    static const char digits[] = "0123456789abcdef";
+    say_char(digits[value >> 4 & 15]);
+    say_char(digits[value & 15]);
 }
 
 static void say_number(uint64_t value)
@@ -46,6 +53,8 @@ void say(const char *format, ...)
             say_char(*format);
         } else if (*++format == 's') {
             say_text(va_arg(values, const char *));
+        } else if (*format == 'x') {
+            say_byte(va_arg(values, uint64_t));
         } else {
             say_number(va_arg(values, uint64_t));
         }
