@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A QEMU to be compared with: the newest that Debian has for this release, and one of its machines."""
+"""QEMU, to be compared with or talked to: the newest that Debian has for this release, and machines of it."""
 
 import os
 import re
@@ -97,6 +97,15 @@ def find(say=print):
         raise FetchError(f"there is no QEMU to compare with ({reason}): scripts/install-dependencies installs one")
     say(f"no QEMU {WANTED} here ({reason}); taking {installed}")
     return installed
+
+
+def start_riscv_linux(image, console, append, options=()):
+    """The prepared guest on QEMU's own software CPU (the installed QEMU); a process, which ends with this one."""
+    return subprocess.Popen(
+        ["setpriv", "--pdeathsig", "KILL", "qemu-system-riscv64", "-machine", "virt", "-m", "512", "-display", "none",
+         "-monitor", "none", "-bios", "default", "-kernel", image.kernel, "-initrd", image.initramfs,
+         "-append", f"console=ttyS0 quiet {append}", "-serial", console.serial, *options],
+        stdin=subprocess.DEVNULL)
 
 
 class QemuMachine:
