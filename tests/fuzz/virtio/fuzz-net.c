@@ -13,6 +13,7 @@
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
+#include "input.h"
 #include "virtio/net-internal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length);
@@ -27,10 +28,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length);
 #define RINGS 5u
 
 enum { SELECT_BARE = 1, SELECT_MANY = 2, SELECT_PLAIN_NET = 4 };
-
-struct input {
-    const uint8_t *at, *end;
-};
 
 struct network {
     struct net net;
@@ -117,14 +114,6 @@ static ssize_t fuzz_receive(struct net *net, unsigned queue, const struct iovec 
 }
 
 /* ---- What a program can do ---- */
-
-static uint64_t next_number(struct input *input, unsigned bytes)
-{
-    uint8_t raw[8] = {0};
-    for (unsigned i = 0; i < bytes && input->at < input->end; i++)
-        raw[i] = *input->at++;
-    return get_le64(raw);
-}
 
 static void set_register(struct machine *machine, uint32_t offset, uint32_t value)
 {

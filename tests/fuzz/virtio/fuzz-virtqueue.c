@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
+#include "input.h"
 #include "memory-block.h"
 #include "virtio/blk.h"
 #include "virtio/input.h"
@@ -34,10 +35,6 @@ enum {
     SELECT_INPUT = 16
 };
 
-struct input {
-    const uint8_t *at, *end;
-};
-
 struct machine {
     struct gw_memory *memory;
     uint8_t *ram;
@@ -50,14 +47,6 @@ struct machine {
     const struct gw_state_type *state;
     uint16_t available;
 };
-
-static uint64_t next_number(struct input *input, unsigned bytes)
-{
-    uint8_t raw[8] = {0};
-    for (unsigned i = 0; i < bytes && input->at < input->end; i++)
-        raw[i] = *input->at++;
-    return get_le64(raw);
-}
 
 static void set_register(struct machine *machine, uint32_t offset, uint32_t value)
 {

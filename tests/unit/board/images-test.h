@@ -51,4 +51,17 @@ static inline const struct boot_segment *segment_at(const struct boot_images *im
     return NULL;
 }
 
+typedef int images_read(const struct board_config *config, struct boot_images *ret_images,
+                        struct gw_error *error);
+
+static inline void check_refused(images_read *read, const struct board_config *config,
+                                 const char *sentence)
+{
+    struct boot_images images;
+    struct gw_error error = {0};
+    assert_true(read(config, &images, &error) < 0);
+    if (!strstr(error.message, sentence))
+        fail_msg("\"%s\" does not say \"%s\"", error.message, sentence);
+}
+
 #endif

@@ -135,11 +135,7 @@ static void region_brings_the_images_back(void **state)
 
 static void refused(const struct board_config *config, const char *sentence)
 {
-    struct boot_images images;
-    struct gw_error error = {0};
-    assert_true(riscv_images_read(config, &images, &error) < 0);
-    if (!strstr(error.message, sentence))
-        fail_msg("\"%s\" does not say \"%s\"", error.message, sentence);
+    check_refused(riscv_images_read, config, sentence);
 }
 
 static void refused_kernel(const void *bytes, size_t length, const char *sentence)

@@ -275,57 +275,64 @@ static void registers_arrive_in_another_machine(void **state)
     guest_free(&other);
 }
 
-static void time_goes_on_by_what_has_passed(void **state)
-{
+/* One that has run, and one that has its state and has not gone on. */
+struct arrival {
     struct guest one, other;
+    struct vcpu_state sent;
+    struct vm_state chips;
+};
+
+static void arrive(struct arrival *move)
+{
     struct gw_buf stream = {0};
     struct gw_error error = {0};
-    BEGIN(&one, spin, NULL);
-    run_a_while(&one);
-    save(&one, &stream);
-    struct vcpu_state sent = *(struct vcpu_state *)vcpu_state_object(vm_vcpu(one.vm, 0));
-    struct vm_state chips = *(struct vm_state *)vm_state_object(one.vm);
-    BEGIN(&other, spin, NULL);
-    assert_int_equal(load(&other, &stream, &error), 0);
+    BEGIN(&move->one, spin, NULL);
+    run_a_while(&move->one);
+    save(&move->one, &stream);
+    move->sent = *(struct vcpu_state *)vcpu_state_object(vm_vcpu(move->one.vm, 0));
+    move->chips = *(struct vm_state *)vm_state_object(move->one.vm);
+    BEGIN(&move->other, spin, NULL);
+    assert_int_equal(load(&move->other, &stream, &error), 0);
+    gw_buf_fini(&stream);
+}
+
+static void arrival_free(struct arrival *move)
+{
+    guest_free(&move->one);
+    guest_free(&move->other);
+}
+
+static void time_goes_on_by_what_has_passed(void **state)
+{
+    struct arrival move;
+    arrive(&move);
     usleep(150000);
-    assert_int_equal(vm_resume_time(other.vm, &error), 0);
-    struct vcpu_state *there = fetch(&other);
-    const struct vm_state *now = vm_state_object(other.vm);
-    double passed = (double)(now->realtime_ns - chips.realtime_ns);
-    double clock = (double)(int64_t)(now->clock_ns - chips.clock_ns);
-    double tsc = (double)(int64_t)(there->tsc - sent.tsc) * 1e6 / sent.tsc_khz;
+    assert_int_equal(vm_resume_time(move.other.vm, NULL), 0);
+    struct vcpu_state *there = fetch(&move.other);
+    const struct vm_state *now = vm_state_object(move.other.vm);
+    double passed = (double)(now->realtime_ns - move.chips.realtime_ns);
+    double clock = (double)(int64_t)(now->clock_ns - move.chips.clock_ns);
+    double tsc = (double)(int64_t)(there->tsc - move.sent.tsc) * 1e6 / move.sent.tsc_khz;
     assert_true(passed > 150e6);
     if (clock - passed > 1e6 || passed - clock > 1e6)
         fail_msg("kvmclock went on by %.3f ms in %.3f", clock / 1e6, passed / 1e6);
     if (tsc - passed > 1e6 || passed - tsc > 1e6)
         fail_msg("the TSC went on by %.3f ms in %.3f", tsc / 1e6, passed / 1e6);
-    gw_buf_fini(&stream);
-    guest_free(&one);
-    guest_free(&other);
+    arrival_free(&move);
 }
 
 static void time_does_not_go_back_when_the_other_clock_is_behind(void **state)
 {
-    struct guest one, other;
-    struct gw_buf stream = {0};
-    struct gw_error error = {0};
-    BEGIN(&one, spin, NULL);
-    run_a_while(&one);
-    save(&one, &stream);
-    struct vcpu_state sent = *(struct vcpu_state *)vcpu_state_object(vm_vcpu(one.vm, 0));
-    struct vm_state chips = *(struct vm_state *)vm_state_object(one.vm);
-    BEGIN(&other, spin, NULL);
-    assert_int_equal(load(&other, &stream, &error), 0);
-    ((struct vm_state *)vm_state_object(other.vm))->realtime_ns += UINT64_C(3600000000000);
-    assert_int_equal(vm_resume_time(other.vm, &error), 0);
-    struct vcpu_state *there = fetch(&other);
-    const struct vm_state *now = vm_state_object(other.vm);
-    assert_true(there->tsc >= sent.tsc);
-    assert_true(now->clock_ns >= chips.clock_ns);
-    assert_true(now->clock_ns - chips.clock_ns < 1000000000);
-    gw_buf_fini(&stream);
-    guest_free(&one);
-    guest_free(&other);
+    struct arrival move;
+    arrive(&move);
+    ((struct vm_state *)vm_state_object(move.other.vm))->realtime_ns += UINT64_C(3600000000000);
+    assert_int_equal(vm_resume_time(move.other.vm, NULL), 0);
+    struct vcpu_state *there = fetch(&move.other);
+    const struct vm_state *now = vm_state_object(move.other.vm);
+    assert_true(there->tsc >= move.sent.tsc);
+    assert_true(now->clock_ns >= move.chips.clock_ns);
+    assert_true(now->clock_ns - move.chips.clock_ns < 1000000000);
+    arrival_free(&move);
 }
 
 static void unknown_msr_is_refused_by_name(void **state)

@@ -583,6 +583,14 @@ static void it_has_no_offloads_and_one_pair_of_queues(void **state)
 
 /* ---- Datagrams ---- */
 
+/* Two sides of one network, neither of them open. */
+static void datagram_benches(struct bench *a, struct bench *b)
+{
+    const char *at_a = bench_path("a"), *at_b = bench_path("b");
+    bench_new(a, text("socket:dgram:%s:%s", at_a, at_b));
+    bench_new(b, text("socket:dgram:%s:%s", at_b, at_a));
+}
+
 static void datagrams_both_ways(const char *one, const char *other, size_t largest)
 {
     struct bench a, b;
@@ -627,11 +635,7 @@ static void a_datagram_without_room_is_lost_and_the_next_is_not(void **state)
 {
     uint8_t small[60];
     struct bench a, b;
-    char other[200];
-    const char *at_a = bench_path("a"), *at_b = bench_path("b");
-    snprintf(other, sizeof other, "socket:dgram:%s:%s", at_b, at_a);
-    bench_new(&a, text("socket:dgram:%s:%s", at_a, at_b));
-    bench_new(&b, other);
+    datagram_benches(&a, &b);
     bench_acquire(&b);
     bench_acquire(&a);
     assert_int_equal(bench_send(&a, 0, 1000, 1), 0);
@@ -645,13 +649,9 @@ static void a_datagram_without_room_is_lost_and_the_next_is_not(void **state)
 static void a_datagram_peer_goes_and_its_successor_is_heard(void **state)
 {
     struct bench a, b;
-    char other[200];
-    const char *at_a = bench_path("a"), *at_b = bench_path("b");
-    snprintf(other, sizeof other, "socket:dgram:%s:%s", at_b, at_a);
-    bench_new(&a, text("socket:dgram:%s:%s", at_a, at_b));
+    datagram_benches(&a, &b);
     bench_acquire(&a);
     bench_expect_down(&a, "nobody is at the other side");
-    bench_new(&b, other);
     bench_acquire(&b);
     bench_expect_up(&a);
     net_release(b.net);
@@ -668,11 +668,7 @@ static void a_datagram_peer_goes_and_its_successor_is_heard(void **state)
 static void a_datagram_peers_successor_is_heard_although_nothing_was_sent(void **state)
 {
     struct bench a, b;
-    char other[200];
-    const char *at_a = bench_path("a"), *at_b = bench_path("b");
-    snprintf(other, sizeof other, "socket:dgram:%s:%s", at_b, at_a);
-    bench_new(&a, text("socket:dgram:%s:%s", at_a, at_b));
-    bench_new(&b, other);
+    datagram_benches(&a, &b);
     bench_acquire(&b);
     bench_acquire(&a);
     bench_expect_up(&a);
