@@ -13,7 +13,8 @@
     "  --serial TARGET  where the serial port goes besides 'godwit console': stdio,\n"              \
     "                   unix:PATH (somebody else listens there) or file:PATH\n"                    \
     "  --memory-backing memfd|anonymous|hugetlb[:2M|:1G]|file:DIR[,thp=off][,populate[=N]]\n"       \
-    "                   where RAM comes from; populate: all of it at once, by N threads\n"          \
+    "                   where RAM comes from; populate: all of it at once, by N threads. With\n"   \
+    "                   'receive' also ,ready=SIZE: made now, before the machine comes\n"           \
     "  --dirty-tracking HOW\n"                                                                      \
     "                   with KVM: auto (the default), bitmap or ring\n"                             \
     "  --detach         return when the machine is set up; it goes on in the background\n"
