@@ -34,6 +34,18 @@ void launch_add(struct launch *launch, const char *option, const char *value)
         launch->arguments[launch->count++] = value;
 }
 
+/* Before all other options: it is needed to tell that one of them is wrong. */
+static void add_first(struct launch *launch, const char *option)
+{
+    const char **first = &launch->arguments[1];
+    size_t others = launch->count - 1;
+    launch_add(launch, option, NULL);
+    if (launch->count > LAUNCH_MAX_ARGUMENTS)
+        return;
+    memmove(first + 1, first, others * sizeof *first);
+    *first = option;
+}
+
 /* godwit-vmm beside this program, else in libexec of the same prefix, else by PATH. */
 static void find_vmm(char path[PATH_MAX])
 {
@@ -116,13 +128,13 @@ static int read_ready(int fd, json_t **ret_ready, struct gw_error *error)
 int launch_start(const struct cli *cli, struct launch *launch, pid_t *ret_pid, json_t **ret_ready,
                  struct gw_error *error)
 {
-    char path[PATH_MAX], ready_number[16];
+    char path[PATH_MAX], ready_option[32];
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0)
         return FAIL(GW_CODE_NO_RESOURCE, -errno, "cannot make a pipe: %s", strerror(errno));
     _cleanup_close_ int ready = ends[0];
-    snprintf(ready_number, sizeof ready_number, "%d", ends[1]);
-    launch_add(launch, "--ready-fd", ready_number);
+    snprintf(ready_option, sizeof ready_option, "--ready-fd=%d", ends[1]);
+    add_first(launch, ready_option);
     if (launch->count > LAUNCH_MAX_ARGUMENTS) {
         close(ends[1]);
         return FAIL(GW_CODE_INVALID, -E2BIG, "too many options");
