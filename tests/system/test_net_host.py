@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Guests on the host's own networks, while they move on it: the user network, and one tap for both sides."""
 
+import http.server
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import threading
 
 import pytest
 
@@ -75,7 +78,60 @@ def tap():
         subprocess.run(["ip", "link", "set", name, "up"], check=True)
         yield name
     finally:
-        subprocess.run(["ip", "link", "del", name], check=True)
+        subprocess.run(["ip", "link", "del", name], capture_output=True, check=False)
+
+
+def wait_carrier(guest, up):
+    """Until the guest's own driver says so."""
+    word = "there" if up else "gone"
+    guest.shell(f"until grep -q {int(up)} /sys/class/net/eth0/carrier; do sleep 0.1; done; echo carrier={word}", f"^carrier={word}")
+
+
+def test_a_tap_that_is_removed_takes_the_link_down_and_one_that_is_made_again_brings_it_back(boot, tap):
+    guest = start(boot, f"tap:{tap}", "10.99.0.2/24")
+    guest.shell("ping -c 1 10.99.0.1", "1 packets received")
+    subprocess.run(["ip", "link", "del", tap], check=True)
+    wait_carrier(guest, False)
+    assert f"network 'net0' is down: tap '{tap}': the interface was removed" in guest.machine.stderr()
+    subprocess.run(["ip", "tuntap", "add", tap, "mode", "tap"], check=True)
+    subprocess.run(["ip", "addr", "add", "10.99.0.1/24", "dev", tap], check=True)
+    subprocess.run(["ip", "link", "set", tap, "up"], check=True)
+    wait_carrier(guest, True)
+    guest.shell("ping -c 3 10.99.0.1", "3 packets received")
+
+
+class Greeting(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"the host is here\n")
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def ask_host():
+    """The guest's command that gets a greeting from a server on this host's loopback."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Greeting) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"wget -q -O - http://10.0.2.2:{server.server_port}/"
+        server.shutdown()
+
+
+def test_a_passt_that_is_killed_takes_the_link_down_until_the_next_serves(boot, ask_host):
+    if not shutil.which("passt"):
+        pytest.skip("passt is not installed")
+    guest = start(boot, "user", "10.0.2.15/24")
+    children = subprocess.run(["pgrep", "-P", str(guest.machine.process.pid), "passt"], capture_output=True, text=True, check=True)
+    (passt,) = children.stdout.split()
+    guest.shell(ask_host, "^the host is here")
+    guest.shell("changes() { cat /sys/class/net/eth0/carrier_down_count; }; before=$(changes); echo down=$before", r"^down=\d")
+    os.kill(int(passt), signal.SIGKILL)
+    guest.shell("until [ $(changes) -gt $before ]; do sleep 0.1; done; echo went=down", "^went=down")
+    assert "network 'net0' is down: user network (passt): passt was ended by signal 9" in guest.machine.stderr()
+    wait_carrier(guest, True)
+    guest.shell(ask_host, "^the host is here")
 
 
 def carrier_changes(name):
