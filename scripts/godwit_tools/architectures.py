@@ -28,7 +28,7 @@ RISCV64 = Architecture(
 AMD64 = Architecture(
     name="amd64", machine="microvm", kernel_package="linux-image-cloud-amd64", kernel_file="vmlinuz",
     modules=("virtio_mmio", "virtio_blk", "virtio_rng", "button", "evdev", "ext4", "virtio_net", "8021q"),
-    compiler="x86_64-linux-gnu-gcc", host_modules=("kvm_amd",))
+    compiler="x86_64-linux-gnu-gcc", host_modules=("kvm_amd", "tun", "veth", "bridge"))
 
 ALL = {architecture.name: architecture for architecture in (RISCV64, AMD64)}
 

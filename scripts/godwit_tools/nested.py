@@ -18,6 +18,7 @@ What QEMU (seen in 7.2) emulates wrongly is kept out of the way:
 
 import collections
 import dataclasses
+import os
 import queue
 import shlex
 import shutil
@@ -40,6 +41,8 @@ CPUS = 1
 CPU = "max,la57=off,pku=off,cx16=off"
 GUEST_APPEND = "noxsave tsc=nowatchdog"
 ENDED = "nested: ended with "
+# Of the host, where it has them: what tests there start. netns.py tells what it misses.
+PROGRAMS = ("setpriv", "nsenter", "ip", "bridge", "tcpdump")
 TREE_PARTS = ("scripts", "tests/system", "tests/guest/linux", "tests/nested")
 
 
@@ -56,6 +59,10 @@ def obstacle():
     return None
 
 
+def find_program(name):
+    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+
+
 def _images_there(image):
     """What prepare() is told there."""
     there = dataclasses.replace(image, append=GUEST_APPEND, host_modules=[])
@@ -66,7 +73,8 @@ def _build_root(command, environment, programs, image, path):
     root = HostRoot()
     root.add(INIT, "init")
     root.add_python()
-    root.add_programs("/usr/bin/setpriv", build_dir() / "godwit", build_dir() / "godwit-vmm", *programs)
+    root.add_programs(*filter(None, map(find_program, PROGRAMS)), build_dir() / "godwit", build_dir() / "godwit-vmm", *programs)
+    root.add_text("etc/passwd", "root:x:0:0::/root:/bin/sh\n")   # tcpdump asks who it is
     root.archive.file("usr/bin/busybox", (image.kernel.parent / "busybox").read_bytes(), 0o755)
     root.archive.symlink("usr/bin/sh", "busybox")
     for part in TREE_PARTS:

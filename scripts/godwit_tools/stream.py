@@ -26,8 +26,8 @@ class Stream:
     """Sends at an even pace and checks what comes back, on threads of its own, until finish(). Connect it where the
     guest can be reached: netns.inside()."""
 
-    def __init__(self, address, piece_bytes=PIECE_BYTES):
-        self.piece_bytes = piece_bytes
+    def __init__(self, address, piece_bytes=PIECE_BYTES, piece_s=PIECE_S):
+        self.piece_bytes, self.piece_s = piece_bytes, piece_s
         self.socket = socket.create_connection((address, STREAM_PORT), 10)
         self.socket.settimeout(None)
         self.sent = self.received = 0
@@ -39,7 +39,7 @@ class Stream:
 
     def _send(self):
         try:
-            while not self._ending.wait(PIECE_S):
+            while not self._ending.wait(self.piece_s):
                 self.socket.sendall(stream_bytes(TO_GUEST, self.sent, self.piece_bytes))
                 self.sent += self.piece_bytes
             self.socket.shutdown(socket.SHUT_WR)

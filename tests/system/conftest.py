@@ -63,7 +63,7 @@ class GuestFactory:
 
 
 @pytest.fixture
-def boot(tmp_path, image):
+def boot_riscv64(tmp_path, image):
     """boot(run=…, memory=…, …): a guest of this test's own."""
     factory = GuestFactory(tmp_path, image)
     yield factory.boot
@@ -79,6 +79,21 @@ def boot_amd64(tmp_path, amd64_image):
         return factory.boot(cpus=cpus, memory=memory, **options)
     yield boot
     factory.close()
+
+
+@pytest.fixture
+def boot(request):
+    """On the software CPU, or on the machine that `on_machines` names."""
+    return request.getfixturevalue(getattr(request, "param", "boot_riscv64"))
+
+
+@pytest.fixture
+def show(capsys):
+    """show(line, …): what was measured, for whoever runs the tests, wherever they run."""
+    def show(*lines):
+        with capsys.disabled():
+            nested_place.show(lines)
+    return show
 
 
 class SharedGuest:

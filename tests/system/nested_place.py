@@ -17,6 +17,29 @@ from godwit_tools.kvm import host_kvm
 REPORTS_TO = "GODWIT_REPORTS"      # in the nested host: the file that reports go to
 START_S, EACH_TEST_S = 120, 180
 MARKER = "stock_kernel"
+SHOWN = "shown: "                   # begins a line there that is for people
+IN_NESTED_HOST = REPORTS_TO in os.environ
+
+
+def on_software_cpu(*values, name="software-cpu", marks=()):
+    """The first value is for the fixture `boot`, which makes the guests."""
+    return pytest.param("boot_riscv64", *values, id=name, marks=marks)
+
+
+def on_kvm(*values, name="kvm", marks=()):
+    return pytest.param("boot_amd64", *values, id=name, marks=(getattr(pytest.mark, MARKER), *marks))
+
+
+on_machines = pytest.mark.parametrize("boot", [on_software_cpu(), on_kvm()], indirect=True)
+
+
+def show(lines):
+    """Prints them, on the real host at the end."""
+    if not IN_NESTED_HOST:
+        print("", *lines, sep="\n", flush=True)
+        return
+    with open(os.environ[REPORTS_TO], "w", encoding="utf-8") as stream:
+        stream.writelines(f"{SHOWN}{line}\n" for line in lines)
 
 
 class Reporter:
@@ -36,7 +59,9 @@ class Place:
     def __init__(self, config):
         self.config, self.host, self.lines, self.lent = config, None, None, []
 
+    @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items):
+        """Last: what -k and -m leave out is not run there either."""
         marked = [item for item in items if item.get_closest_marker(MARKER)]
         if not marked or host_kvm().runs_kernels:
             return
@@ -77,17 +102,26 @@ class Place:
             self.host.close()
             self.host = None
 
+    def _show(self, line):
+        terminal = self.config.pluginmanager.getplugin("terminalreporter")
+        terminal.ensure_newline()
+        terminal.write_line(line)
+
     def _reports(self, item):
         """Reports of one test; one that failed stands for those that did not come."""
         try:
             if self.host is None:
                 self._start(item)
             for line in self.lines:
+                if line.startswith(SHOWN):
+                    self._show(line.removeprefix(SHOWN))
                 if not line.startswith("{"):
                     continue
                 report = self.config.hook.pytest_report_from_serializable(config=self.config, data=json.loads(line))
                 if report is None or report.nodeid != item.nodeid:
                     continue
+                if isinstance(report.longrepr, list):    # a skip's place and reason: JSON has no tuples
+                    report.longrepr = tuple(report.longrepr)
                 yield report
                 if report.when == "teardown":
                     return
