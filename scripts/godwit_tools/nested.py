@@ -73,7 +73,9 @@ def _build_root(command, environment, programs, image, path):
     root = HostRoot()
     root.add(INIT, "init")
     root.add_python()
-    root.add_programs(*filter(None, map(find_program, PROGRAMS)), build_dir() / "godwit", build_dir() / "godwit-vmm", *programs)
+    units = (file for file in (build_dir() / "tests/unit/kvm").glob("test-kvm-*") if file.is_file())
+    root.add_programs(*filter(None, map(find_program, PROGRAMS)), build_dir() / "godwit", build_dir() / "godwit-vmm", *units,
+                      *programs)
     root.add_text("etc/passwd", "root:x:0:0::/root:/bin/sh\n")   # tcpdump asks who it is
     root.archive.file("usr/bin/busybox", (image.kernel.parent / "busybox").read_bytes(), 0o755)
     root.archive.symlink("usr/bin/sh", "busybox")

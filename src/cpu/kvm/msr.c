@@ -2,10 +2,11 @@
 /*
  * MSRs out of KVM and back.
  *
- * State are all that KVM lists (KVM_GET_MSR_INDEX_LIST) and that this vCPU lets be read; the list
- * holds some that depend on CPUID. A value that the other host does not take is an error with the
- * MSR's name, unless the vCPU there has this value already; and a 0 in a register that does not
- * exist there is no loss, since it is what the guest could have found at power-on.
+ * State are all that KVM lists (KVM_GET_MSR_INDEX_LIST) and that this vCPU lets be read, but for
+ * the counters: the TSC has a field of its own, and Hyper-V's, which no model has, nobody can set.
+ * The list holds some that depend on CPUID. A value that the other host does not take is an error
+ * with the MSR's name, unless the vCPU there has this value already; and a 0 in a register that
+ * does not exist there is no loss, since it is what the guest could have found at power-on.
  *
  * Not set on loading but when the vCPU is about to run (time.c): the TSC and its deadline, which
  * depend on when that is; and those of the paravirtual interface, because setting them makes KVM
@@ -70,6 +71,11 @@ int msr_set(struct vcpu *vcpu, uint32_t index, uint64_t value)
 
 /* ---- All ---- */
 
+static bool is_counter(uint32_t index)
+{
+    return index == MSR_TSC || index == MSR_HV_RUNTIME || index == MSR_HV_REFERENCE_COUNT;
+}
+
 /* KVM stops at the first that it does not give; the batch then goes on behind it. */
 static int fetch_batch(struct vcpu *vcpu, struct vcpu_state *state, const uint32_t *indices,
                        uint32_t count)
@@ -81,7 +87,7 @@ static int fetch_batch(struct vcpu *vcpu, struct vcpu_state *state, const uint32
     if (r < 0)
         return -errno;
     for (int i = 0; i < r; i++)
-        if (batch.entry[i].index != MSR_TSC) /* state->tsc */
+        if (!is_counter(batch.entry[i].index))
             state->msr[state->msr_count++] =
                 (struct vcpu_msr){.index = batch.entry[i].index, .value = batch.entry[i].data};
     return r;

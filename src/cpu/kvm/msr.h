@@ -12,6 +12,8 @@
 #define MSR_KVM_SYSTEM_TIME 0x12u
 #define MSR_KVM_FIRST 0x4b564d00u
 #define MSR_KVM_COUNT 0x100u
+#define MSR_HV_RUNTIME 0x40000010u /* counters, read-only */
+#define MSR_HV_REFERENCE_COUNT 0x40000020u
 
 /* "IA32_SYSENTER_CS", as the makers' manuals and the kernel's documentation call it, or "MSR 0x…";
  * written to `text`. Returns text. */

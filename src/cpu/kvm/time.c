@@ -7,12 +7,16 @@
  * finds its clock right, and never earlier than it was: a host whose clock is behind the other's
  * counts as no time at all.
  *
- * TSCs of one machine must agree to the cycle or its kernel stops trusting them. A sample of one is
- * only as good as the few hundred nanoseconds that it takes. So one vCPU is sampled, and others get
- * their distance to it: exactly where KVM tells offsets (KVM_VCPU_TSC_OFFSET,
- * Documentation/virt/kvm/ devices/vcpu.rst); elsewhere differences below what a sample can see are
- * none. The same on the way back; without offsets KVM itself aligns values that are written within
- * a second.
+ * Exactly: where the host's own clock is its TSC, KVM tells kvmclock, real time and the host's TSC
+ * of one instant, and what each vCPU's TSC is ahead of the host's (KVM_GET_CLOCK;
+ * KVM_VCPU_TSC_OFFSET, Documentation/virt/kvm/devices/vcpu.rst). From these the guest's clocks keep
+ * their distances to the nanosecond, however often it moves. Not so with a TSC that is scaled.
+ *
+ * Else by samples, of which one is only as good as the few hundred nanoseconds that it takes, while
+ * TSCs of one machine must agree to the cycle or its kernel stops trusting them. So one vCPU is
+ * sampled, and others get their distance to it: by their offsets where KVM tells these; elsewhere
+ * differences below what a sample can see are none. The same on the way back; without offsets KVM
+ * itself aligns values that are written within a second.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -99,6 +103,23 @@ int time_restate_offset(struct vcpu *vcpu, struct gw_error *error)
     return r < 0 ? vm_fail(error, -r, "set the TSC's offset") : 0;
 }
 
+/* ---- What belongs to one instant ---- */
+
+struct instant {
+    uint64_t realtime_ns, clock_ns, host_tsc;
+};
+
+static bool read_instant(const struct vm *vm, struct instant *ret_instant)
+{
+    const uint32_t needed = KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC;
+    struct kvm_clock_data clock = {0};
+    if (vm->tsc_scaled || ioctl(vm->fd, KVM_GET_CLOCK, &clock) < 0 ||
+        (clock.flags & needed) != needed)
+        return false;
+    *ret_instant = (struct instant){clock.realtime, clock.clock, clock.host_tsc};
+    return true;
+}
+
 /* ---- Fetching ---- */
 
 static int fetch_frequency(struct vcpu *vcpu, struct gw_error *error)
@@ -133,7 +154,23 @@ static void align_to_first(struct vcpu *vcpu)
     vcpu->state.tsc = first->state.tsc + (uint64_t)distance;
 }
 
-int time_fetch(struct vm *vm, struct gw_error *error)
+static bool fetch_exactly(struct vm *vm)
+{
+    struct instant now;
+    if (!read_instant(vm, &now))
+        return false;
+    for (unsigned i = 0; i < vm->cpus; i++) {
+        uint64_t offset;
+        if (!get_offset(&vm->vcpu[i], &offset))
+            return false;
+        vm->vcpu[i].state.tsc = now.host_tsc + offset;
+    }
+    vm->state.realtime_ns = now.realtime_ns;
+    vm->state.clock_ns = now.clock_ns;
+    return true;
+}
+
+static int fetch_by_samples(struct vm *vm, struct gw_error *error)
 {
     struct moment moment = {0};
     int r = sample(read_clock, vm, &moment);
@@ -142,14 +179,22 @@ int time_fetch(struct vm *vm, struct gw_error *error)
     vm->state.realtime_ns = moment.realtime_ns;
     vm->state.clock_ns = moment.value;
     for (unsigned i = 0; i < vm->cpus; i++) {
-        r = fetch_frequency(&vm->vcpu[i], error);
-        if (r == 0)
-            r = fetch_tsc(&vm->vcpu[i], moment.realtime_ns, error);
+        r = fetch_tsc(&vm->vcpu[i], moment.realtime_ns, error);
         if (r < 0)
             return r;
         align_to_first(&vm->vcpu[i]);
     }
     return 0;
+}
+
+int time_fetch(struct vm *vm, struct gw_error *error)
+{
+    int r = 0;
+    for (unsigned i = 0; r == 0 && i < vm->cpus; i++)
+        r = fetch_frequency(&vm->vcpu[i], error);
+    if (r < 0 || fetch_exactly(vm))
+        return r;
+    return fetch_by_samples(vm, error);
 }
 
 /* ---- Going on ---- */
@@ -168,8 +213,10 @@ int time_set_frequency(struct vcpu *vcpu, uint32_t tsc_khz, struct gw_error *err
     if (tsc_khz == 0 || (uint32_t)khz == tsc_khz)
         return 0;
     if (kvm_host_cap(vcpu->vm->host, KVM_CAP_TSC_CONTROL) &&
-        ioctl(vcpu->fd, KVM_SET_TSC_KHZ, (unsigned long)tsc_khz) == 0)
+        ioctl(vcpu->fd, KVM_SET_TSC_KHZ, (unsigned long)tsc_khz) == 0) {
+        vcpu->vm->tsc_scaled = true;
         return 0;
+    }
     if (near((uint32_t)khz, tsc_khz))
         return 0;
     return gw_error_set(error, GW_LAYER_CPU, GW_CODE_UNSUPPORTED, -EOPNOTSUPP,
@@ -203,6 +250,22 @@ static int write_tsc(struct vcpu *vcpu)
         return r;
     (void)msr_set(vcpu, MSR_TSC, value + cycles(FAR_NS, vcpu->state.tsc_khz));
     return msr_set(vcpu, MSR_TSC, tsc_now(vcpu));
+}
+
+/* kvmclock has been set: each TSC to where it was when kvmclock was what the state says, and on by
+ * what has passed since. False: this host does not tell. */
+static bool move_exactly(struct vm *vm)
+{
+    struct instant now;
+    if (!read_instant(vm, &now))
+        return false;
+    for (unsigned i = 0; i < vm->cpus; i++) {
+        const struct vcpu_state *state = &vm->vcpu[i].state;
+        uint64_t passed = cycles(now.clock_ns - vm->state.clock_ns, state->tsc_khz);
+        if (set_offset(&vm->vcpu[i], state->tsc + passed - now.host_tsc) < 0)
+            return false;
+    }
+    return true;
 }
 
 /* Moves the first TSC to where it should be now; others by the same way, as far as they were apart.
@@ -239,7 +302,9 @@ int vm_resume_time(struct vm *vm, struct gw_error *error)
     struct kvm_clock_data clock = {.clock = vm->state.clock_ns + elapsed_ns(vm)};
     if (ioctl(vm->fd, KVM_SET_CLOCK, &clock) < 0)
         return vm_fail(error, errno, "set kvmclock");
-    int r = get_offset(&vm->vcpu[0], &offset) ? move_by_offset(vm, offset) : move_by_writing(vm);
+    int r = 0;
+    if (!move_exactly(vm))
+        r = get_offset(&vm->vcpu[0], &offset) ? move_by_offset(vm, offset) : move_by_writing(vm);
     if (r < 0)
         return vm_fail(error, -r, "set the TSC");
     for (unsigned i = 0; r == 0 && i < vm->cpus; i++)

@@ -50,6 +50,7 @@ struct vm {
     /* while no thread is in vcpu_run() */
     struct vm_state state;
     bool time_loaded; /* the state's time has not been brought up to date yet */
+    bool tsc_scaled;  /* the guest's TSC runs at another frequency than the host's */
 };
 
 int vm_fail(struct gw_error *error, int number, const char *what); /* "KVM cannot WHAT: why" */

@@ -321,6 +321,45 @@ static void time_goes_on_by_what_has_passed(void **state)
     arrival_free(&move);
 }
 
+/* Whether the host tells its clocks of one instant, and lets a guest's TSC differ from its own. */
+static bool has_exact_time(const struct guest *guest)
+{
+    struct kvm_clock_data clock = {0};
+    uint64_t offset = 1 << 20, kept = 0;
+    struct kvm_device_attr attribute = {
+        .group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET, .addr = (uintptr_t)&offset};
+    int vcpu = vm_vcpu(guest->vm, 0)->fd;
+    bool tells =
+        ioctl(guest->vm->fd, KVM_GET_CLOCK, &clock) == 0 && clock.flags & KVM_CLOCK_HOST_TSC;
+    bool set = ioctl(vcpu, KVM_SET_DEVICE_ATTR, &attribute) == 0;
+    attribute.addr = (uintptr_t)&kept;
+    return tells && set && ioctl(vcpu, KVM_GET_DEVICE_ATTR, &attribute) == 0 && kept == offset;
+}
+
+static void clock_and_tsc_stay_as_far_apart_as_they_were(void **state)
+{
+    struct arrival move;
+    arrive(&move);
+    if (!has_exact_time(&move.one)) {
+        arrival_free(&move);
+        print_message("skipped: this KVM does not tell its clocks of one instant, or has no offset "
+                      "of the TSC\n");
+        skip();
+    }
+    usleep(20000);
+    assert_int_equal(vm_resume_time(move.other.vm, NULL), 0);
+    run_a_while(&move.other);
+    struct vcpu_state *there = fetch(&move.other);
+    const struct vm_state *now = vm_state_object(move.other.vm);
+    int64_t passed_ns = (int64_t)(now->clock_ns - move.chips.clock_ns);
+    int64_t tsc_ns = (int64_t)((there->tsc - move.sent.tsc) * 1000000 / move.sent.tsc_khz);
+    assert_true(passed_ns > 20000000);
+    if (llabs(passed_ns - tsc_ns) > 100)
+        fail_msg("kvmclock went on by %lld ns, the TSC by %lld", (long long)passed_ns,
+                 (long long)tsc_ns);
+    arrival_free(&move);
+}
+
 static void time_does_not_go_back_when_the_other_clock_is_behind(void **state)
 {
     struct arrival move;
@@ -500,6 +539,7 @@ int main(void)
         cmocka_unit_test(irqfd_raises_its_pin),
         cmocka_unit_test(registers_arrive_in_another_machine),
         cmocka_unit_test(time_goes_on_by_what_has_passed),
+        cmocka_unit_test(clock_and_tsc_stay_as_far_apart_as_they_were),
         cmocka_unit_test(time_does_not_go_back_when_the_other_clock_is_behind),
         cmocka_unit_test(unknown_msr_is_refused_by_name),
         cmocka_unit_test(state_of_impossible_registers_is_refused),
