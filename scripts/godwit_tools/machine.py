@@ -200,10 +200,10 @@ class Guest:
         self._hosts += 1
         return Host(self.directory / f"host{self._hosts}")
 
-    def _devices(self):
+    def _devices(self, nets=None):
         disks = ["--disk", self.disk] if self.disk else []
-        nets = [word for net in self.nets for word in ("--net", net)]
-        return ["--serial", self.console.serial, *disks, *nets]
+        words = [word for net in (self.nets if nets is None else nets) for word in ("--net", net)]
+        return ["--serial", self.console.serial, *disks, *words]
 
     def boot(self, host=None):
         image = self.image
@@ -213,9 +213,9 @@ class Guest:
             *self._devices(), *self.options)
         return self
 
-    def receiver(self, uri, host=None, pass_fds=()):
-        """A machine on another host that waits for this guest."""
-        return Machine(host or self.new_host(), self.name, "--incoming", uri, *self._devices(),
+    def receiver(self, uri, host=None, nets=None, pass_fds=()):
+        """A machine on another host that waits for this guest; with the same networks if there are no others for it."""
+        return Machine(host or self.new_host(), self.name, "--incoming", uri, *self._devices(nets),
                        pass_fds=pass_fds)
 
     def arrived(self, machine):

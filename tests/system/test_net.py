@@ -92,10 +92,7 @@ def test_a_guest_sees_its_link_go_and_come(pair, boot, network):
 
 def test_a_destination_without_the_network_refuses_before_any_memory(pair):
     other = pair[1]
-    nets, other.nets = other.nets, []
-    receiver = other.receiver("tcp:127.0.0.1:0")
-    other.nets = nets
-    with receiver:
+    with other.receiver("tcp:127.0.0.1:0", nets=[]) as receiver:
         other.machine.migrate(receiver.uri)
         info = other.machine.wait_migration(30)
         assert info["status"] == "failed"

@@ -153,10 +153,7 @@ def test_both_sides_of_a_move_share_a_tap_and_it_never_loses_its_carrier(boot, t
 
 def test_a_network_without_the_offloads_in_use_is_refused_before_any_memory(boot, tap):
     guest = start(boot, f"tap:{tap}", "10.99.0.2/24")
-    nets, guest.nets = guest.nets, ["user"]
-    receiver = guest.receiver("tcp:127.0.0.1:0")
-    guest.nets = nets
-    with receiver:
+    with guest.receiver("tcp:127.0.0.1:0", nets=["user"]) as receiver:
         guest.machine.migrate(receiver.uri)
         info = guest.machine.wait_migration(30)
         assert info["status"] == "failed"

@@ -374,42 +374,39 @@ static void time_does_not_go_back_when_the_other_clock_is_behind(void **state)
     arrival_free(&move);
 }
 
+/* A stream with this state of the vCPU. */
+static void check_refused(struct guest *guest, struct vcpu_state *vcpu, const char *words)
+{
+    struct gw_buf stream = {0};
+    struct gw_error error = {0};
+    struct gw_state_item items[] = {
+        {&vcpu_state_state_type, 0, vcpu},
+        {&vm_state_state_type, 0, vm_state_object(guest->vm)},
+    };
+    assert_int_equal(gw_state_save(items, 2, &stream, &error), 0);
+    assert_true(load(guest, &stream, &error) < 0);
+    assert_non_null(strstr(error.message, words));
+    gw_buf_fini(&stream);
+}
+
 static void unknown_msr_is_refused_by_name(void **state)
 {
     struct guest guest;
-    struct gw_buf stream = {0};
-    struct gw_error error = {0};
     BEGIN(&guest, spin, NULL);
     struct vcpu_state *here = fetch(&guest);
     here->msr[here->msr_count++] = (struct vcpu_msr){.index = 0xdeadbee0, .value = 5};
-    struct gw_state_item items[] = {
-        {&vcpu_state_state_type, 0, here},
-        {&vm_state_state_type, 0, vm_state_object(guest.vm)},
-    };
-    assert_int_equal(gw_state_save(items, 2, &stream, &error), 0);
-    assert_true(load(&guest, &stream, &error) < 0);
-    assert_non_null(strstr(error.message, "0xdeadbee0"));
-    gw_buf_fini(&stream);
+    check_refused(&guest, here, "0xdeadbee0");
     guest_free(&guest);
 }
 
 static void state_of_impossible_registers_is_refused(void **state)
 {
     struct guest guest;
-    struct gw_buf stream = {0};
-    struct gw_error error = {0};
     BEGIN(&guest, spin, NULL);
     struct vcpu_state *here = fetch(&guest);
     here->cr0 = 0x80000000; /* paging without protection */
     here->xcr0 = 4;         /* AVX without SSE */
-    struct gw_state_item items[] = {
-        {&vcpu_state_state_type, 0, here},
-        {&vm_state_state_type, 0, vm_state_object(guest.vm)},
-    };
-    assert_int_equal(gw_state_save(items, 2, &stream, &error), 0);
-    assert_true(load(&guest, &stream, &error) < 0);
-    assert_non_null(strstr(error.message, "vCPU 0"));
-    gw_buf_fini(&stream);
+    check_refused(&guest, here, "vCPU 0");
     guest_free(&guest);
 }
 

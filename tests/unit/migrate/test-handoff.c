@@ -240,23 +240,30 @@ static void asking_ends_after_the_time_that_was_given(void **state)
     finish(&link);
 }
 
-static void a_descriptor_that_breaks_after_commit_leaves_the_guest_paused(void **state)
+/* Each side has one end of a connection that nobody can open again. */
+static void move_over_descriptors(struct bad_link *link, struct proxy_rule rule)
 {
-    struct bad_link link;
     int source[2], destination[2];
     char from[16], to[16], path[128];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, source), 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, destination), 0);
     snprintf(from, sizeof from, "fd:%d", source[0]);
     snprintf(to, sizeof to, "fd:%d", destination[0]);
-    pair_init(&link.pair, PAGES, PAGES);
-    pair_listen(&link.pair, to);
-    snprintf(path, sizeof path, "%s/proxy", link.pair.directory);
-    struct proxy_rule rule = {.action = PROXY_CUT_BEFORE, .from_source = S, .type = WIRE_COMMIT};
-    link.proxy = proxy_new(path, "/nowhere", rule, NULL);
-    proxy_join(link.proxy, source[1], destination[1]);
-    pair_send(&link.pair, from);
-    pair_wait(&link.pair);
+    pair_init(&link->pair, PAGES, PAGES);
+    pair_listen(&link->pair, to);
+    snprintf(path, sizeof path, "%s/proxy", link->pair.directory);
+    link->proxy = proxy_new(path, "/nowhere", rule, NULL);
+    proxy_join(link->proxy, source[1], destination[1]);
+    pair_send(&link->pair, from);
+    pair_wait(&link->pair);
+}
+
+static void a_descriptor_that_breaks_after_commit_leaves_the_guest_paused(void **state)
+{
+    struct bad_link link;
+    const struct proxy_rule rule = {
+        .action = PROXY_CUT_BEFORE, .from_source = S, .type = WIRE_COMMIT};
+    move_over_descriptors(&link, rule);
     struct gw_migrate_info info = pair_source_info(&link.pair);
     assert_int_equal(info.status, GW_MIGRATE_FAILED);
     assert_non_null(strstr(info.error.message, "stays paused"));
@@ -270,20 +277,9 @@ static void a_descriptor_that_breaks_after_commit_leaves_the_guest_paused(void *
 static void a_descriptor_that_breaks_before_commit_changes_nothing(void **state)
 {
     struct bad_link link;
-    int source[2], destination[2];
-    char from[16], to[16], path[128];
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, source), 0);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, destination), 0);
-    snprintf(from, sizeof from, "fd:%d", source[0]);
-    snprintf(to, sizeof to, "fd:%d", destination[0]);
-    pair_init(&link.pair, PAGES, PAGES);
-    pair_listen(&link.pair, to);
-    snprintf(path, sizeof path, "%s/proxy", link.pair.directory);
-    struct proxy_rule rule = {.action = PROXY_CUT_BEFORE, .from_source = D, .type = WIRE_READY};
-    link.proxy = proxy_new(path, "/nowhere", rule, NULL);
-    proxy_join(link.proxy, source[1], destination[1]);
-    pair_send(&link.pair, from);
-    pair_wait(&link.pair);
+    const struct proxy_rule rule = {
+        .action = PROXY_CUT_BEFORE, .from_source = D, .type = WIRE_READY};
+    move_over_descriptors(&link, rule);
     pair_assert_stayed(&link.pair, 1);
     finish(&link);
 }
