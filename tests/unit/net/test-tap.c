@@ -17,7 +17,9 @@
 #include <linux/virtio_net.h>
 #include <net/if.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -649,6 +651,61 @@ static void who_takes_over_gets_what_waits_and_the_same_interface(void **state)
     close(host);
 }
 
+struct sender {
+    int host;
+    atomic_bool ending;
+};
+
+/* Frames whose checksum is left to whoever takes them, without a rest. */
+static void *send_all_the_time(void *opaque)
+{
+    struct sender *sender = opaque;
+    uint8_t frame[TCP_HEADERS_BYTES + PAYLOAD_BYTES];
+    struct virtio_net_hdr header = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+                                    .csum_start = segments.csum_start,
+                                    .csum_offset = segments.csum_offset};
+    struct iovec iov[] = {{&header, sizeof header}, {frame, TCP_HEADERS_BYTES + 100}};
+    const struct msghdr message = {.msg_iov = iov, .msg_iovlen = 2};
+    fill_segments(frame);
+    while (!sender->ending)
+        (void)sendmsg(sender->host, &message, MSG_DONTWAIT); /* the tap may be full */
+    return NULL;
+}
+
+/* How many frames there are; none leaves its checksum to the guest. */
+static unsigned receive_whole_frames(struct net *net)
+{
+    uint8_t frame[2000];
+    const struct iovec iov = {frame, sizeof frame};
+    unsigned count = 0;
+    for (ssize_t n; count < 500 && (n = net_receive(net, 0, &iov, 1)) >= 0; count++)
+        assert_int_equal(frame[0] & VIRTIO_NET_HDR_F_NEEDS_CSUM, 0);
+    return count;
+}
+
+static void no_frame_asks_for_what_the_guest_does_not_take_while_it_is_handed_over(void **state)
+{
+    struct bench sides[2];
+    pthread_t thread;
+    unsigned received = 0;
+    need_taps();
+    bench_new(&sides[0], "tap:vm0");
+    bench_acquire(&sides[0]);
+    bench_new(&sides[1], "tap:vm0");
+    struct sender sender = {.host = host_socket("vm0")};
+    assert_int_equal(pthread_create(&thread, NULL, send_all_the_time, &sender), 0);
+    for (unsigned i = 0; i < 300 || received < 10000; i++) {
+        net_release(sides[i % 2].net);
+        bench_acquire(&sides[(i + 1) % 2]);
+        received += receive_whole_frames(sides[(i + 1) % 2].net);
+    }
+    sender.ending = true;
+    pthread_join(thread, NULL);
+    bench_free(&sides[1]);
+    bench_free(&sides[0]);
+    close(sender.host);
+}
+
 static void one_that_was_given_away_can_be_taken_back(void **state)
 {
     struct bench source, destination;
@@ -736,6 +793,8 @@ int main(void)
         cmocka_unit_test(an_interface_that_is_set_down_takes_the_link_down),
         cmocka_unit_test(what_comes_while_nobody_holds_it_waits),
         cmocka_unit_test(who_takes_over_gets_what_waits_and_the_same_interface),
+        cmocka_unit_test(
+            no_frame_asks_for_what_the_guest_does_not_take_while_it_is_handed_over),
         cmocka_unit_test(one_that_was_given_away_can_be_taken_back),
         cmocka_unit_test(a_prepared_tap_has_its_port_and_drops_what_came_before),
         cmocka_unit_test(one_in_use_can_be_prepared_but_no_other_interface),
