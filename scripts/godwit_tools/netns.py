@@ -184,6 +184,33 @@ class Network:
         self.close()
 
 
+class TapPlace:
+    """A namespace with nothing but a tap, whose other side is this host's."""
+
+    address = "10.77.0.1"
+
+    def __init__(self, name):
+        self.namespace = f"{PREFIX}-{os.getpid()}-{name}"
+        if os.geteuid() != 0:
+            raise NotPermitted("network namespaces with taps need root")
+        _remove_leftovers()
+        _run("ip", "netns", "add", self.namespace)
+        try:
+            inside(self.namespace, lambda: Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1"))
+            _run("ip", "-n", self.namespace, "-batch", "-", text=f"link set lo up\ntuntap add {TAP} mode tap\n"
+                 f"addr add {self.address}/24 dev {TAP}\nlink set {TAP} up\n")
+        except BaseException:
+            self.close()
+            raise
+
+    def enter(self):
+        """What a command begins with that is to run there."""
+        return ["nsenter", f"--net={NAMED / self.namespace}"]
+
+    def close(self):
+        subprocess.run(["ip", "netns", "del", self.namespace], capture_output=True, timeout=30, check=False)
+
+
 class Probe:
     """A program of this folder (pinger, web_client) at work in a namespace; it tells at its end what it saw, as JSON."""
 

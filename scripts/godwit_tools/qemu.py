@@ -108,22 +108,16 @@ def start_riscv_linux(image, console, append, options=()):
         stdin=subprocess.DEVNULL)
 
 
-class QemuMachine:
-    """One QEMU with KVM and a PVH kernel. Always close() it."""
+class QemuProcess:
+    """A QEMU that answers QMP. Always close() it."""
 
-    def __init__(self, qemu, directory, name, kernel, append, memory_mib, cpus, serial_path, incoming=None):
-        self.control = directory / f"{name}.qmp"
-        backend = f"memory-backend-memfd,id=ram,size={memory_mib}M,share=on,prealloc={'on' if incoming else 'off'}"
-        with open(directory / f"{name}.stderr", "wb") as log:
+    def __init__(self, program, arguments, directory, name, enter=(), environment=None):
+        self.control, self.log = directory / f"{name}.qmp", directory / f"{name}.stderr"
+        with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", qemu.program, *qemu.arguments, "-name", f"{name},debug-threads=on",
-                 "-accel", "kvm", "-cpu", "host,-arch-capabilities", "-M", "microvm,x-option-roms=off,memory-backend=ram", "-m", f"{memory_mib}M",
-                 "-object", backend, "-smp", str(cpus), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-bios", "qboot.rom",
-                 "-kernel", kernel, "-append", append, "-chardev", f"socket,id=serial,path={serial_path}",
-                 "-serial", "chardev:serial", "-qmp", f"unix:{self.control},server=on,wait=off",
-                 *(["-incoming", incoming] if incoming else [])],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=qemu.environment)
-        self.log = directory / f"{name}.stderr"
+                [*enter, "setpriv", "--pdeathsig", "KILL", program, "-name", f"{name},debug-threads=on", "-nodefaults",
+                 "-no-user-config", "-display", "none", "-qmp", f"unix:{self.control},server=on,wait=off", *map(str, arguments)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment)
         self.qmp = self._connect()
 
     def _connect(self):
@@ -143,3 +137,18 @@ class QemuMachine:
         except ProcessLookupError:
             pass
         self.process.wait()
+
+
+class QemuMachine(QemuProcess):
+    """One QEMU with KVM and a PVH kernel."""
+
+    def __init__(self, qemu, directory, name, kernel, append, memory_mib, cpus, serial_path, incoming=None, extra=(), enter=()):
+        backend = f"memory-backend-memfd,id=ram,size={memory_mib}M,share=on,prealloc={'on' if incoming else 'off'}"
+        super().__init__(
+            qemu.program,
+            [*qemu.arguments, "-accel", "kvm", "-cpu", "host,-arch-capabilities",
+             "-M", "microvm,x-option-roms=off,ioapic2=off,memory-backend=ram", "-m", f"{memory_mib}M",
+             "-object", backend, "-smp", cpus, "-no-reboot", "-bios", "qboot.rom", "-kernel", kernel, "-append", append,
+             "-chardev", f"socket,id=serial,path={serial_path}", "-serial", "chardev:serial",
+             *(["-incoming", incoming] if incoming else []), *extra],
+            directory, name, enter, qemu.environment)

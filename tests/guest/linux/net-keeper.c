@@ -5,6 +5,7 @@
  * TCP port 7000: a checked stream. Bytes that come must be those of the stream to the guest, each is answered by
  * one of the stream from the guest (both follow from the position alone), so the client sets the pace.
  * TCP port 7001: an echo, for a session that is mostly idle. UDP port 7001: the same for datagrams.
+ * TCP port 7002 takes what comes, 7003 sends, asked by a byte, as much as is taken: to measure how fast that goes.
  * A wrong byte and a connection that does not end in order are told on the console.
  */
 #include <arpa/inet.h>
@@ -21,8 +22,11 @@
 
 #define STREAM_PORT 7000
 #define ECHO_PORT 7001
+#define SINK_PORT 7002
+#define SOURCE_PORT 7003
 #define DATAGRAM_BYTES 65536
 #define PIECE_BYTES 16384
+#define LOAD_BYTES 65536
 
 enum { TO_GUEST = 1, FROM_GUEST = 2 }; /* which stream: the count of its pattern */
 
@@ -87,6 +91,24 @@ static int serve_echo(int fd)
     return 0;
 }
 
+static int serve_sink(int fd)
+{
+    static uint8_t bytes[LOAD_BYTES];
+    while (read(fd, bytes, sizeof(bytes)) > 0) {
+    }
+    return 0;
+}
+
+static int serve_source(int fd)
+{
+    static uint8_t bytes[LOAD_BYTES];
+    if (read(fd, bytes, 1) != 1)
+        return 0;
+    while (write_all(fd, bytes, sizeof(bytes))) {
+    }
+    return 0;
+}
+
 static int serve_datagrams(int fd)
 {
     static uint8_t bytes[DATAGRAM_BYTES];
@@ -126,17 +148,25 @@ static int serve_connections(int listener, int (*serve)(int fd))
     }
 }
 
+static const struct {
+    uint16_t port;
+    int (*serve)(int fd);
+} services[] = {
+    {STREAM_PORT, serve_stream}, {ECHO_PORT, serve_echo}, {SINK_PORT, serve_sink}, {SOURCE_PORT, serve_source}};
+#define SERVICES (sizeof(services) / sizeof(services[0]))
+
 int main(void)
 {
+    int listeners[SERVICES];
     signal(SIGCHLD, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
-    int datagrams = open_socket(SOCK_DGRAM, ECHO_PORT), echo = open_socket(SOCK_STREAM, ECHO_PORT);
-    int stream = open_socket(SOCK_STREAM, STREAM_PORT);
+    int datagrams = open_socket(SOCK_DGRAM, ECHO_PORT);
+    for (size_t i = 0; i < SERVICES; i++)
+        listeners[i] = open_socket(SOCK_STREAM, services[i].port);
     printf("net-keeper: listening\n");
     fflush(stdout);
-    if (fork() == 0)
-        return serve_datagrams(datagrams);
-    if (fork() == 0)
-        return serve_connections(echo, serve_echo);
-    return serve_connections(stream, serve_stream);
+    for (size_t i = 0; i < SERVICES; i++)
+        if (fork() == 0)
+            return serve_connections(listeners[i], services[i].serve);
+    return serve_datagrams(datagrams);
 }

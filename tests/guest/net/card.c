@@ -274,6 +274,11 @@ struct frame *card_room(void)
     return frame;
 }
 
+uint8_t *card_room_bytes(uint32_t number)
+{
+    return room[number].bytes;
+}
+
 void card_send(struct frame *frame)
 {
     uint16_t number = free_rooms[--free_count];

@@ -99,6 +99,8 @@ const char *card_start(void);
 bool card_receive(struct frame *ret_frame);
 /* Room for a frame to send, or NULL; the header is zero. */
 struct frame *card_room(void);
+/* The buffers of all rooms, by number, for who wants to fill them beforehand. */
+uint8_t *card_room_bytes(uint32_t number);
 /* Sends what card_room() gave; frame->count says how much of it. */
 void card_send(struct frame *frame);
 /* Tells the device of what was sent and of receive buffers. */
