@@ -10,6 +10,7 @@ riscv-virt (a CPU in software) elsewhere.
 import argparse
 import json
 import math
+import os
 import re
 import shutil
 import signal
@@ -29,6 +30,7 @@ from godwit_tools.machine import Guest, Host, MachineFailed
 from godwit_tools.netns import CLIENT, GUEST4, TAP, Network, NotPermitted, Probe
 from godwit_tools.paths import TREE, build_dir
 from godwit_tools.qmp import QmpError
+from godwit_tools.rootless import Refused, become_root, is_rootless
 from godwit_tools.steps import Commands, Step, StepFailed
 from godwit_tools.terminal import Terminal, bar
 
@@ -107,8 +109,10 @@ def make_network(terminal):
     """Both machine processes have the same tap, as on one host: what comes in the pause waits in it. None where there
     can be no network."""
     try:
+        if os.geteuid() != 0 and os.access("/dev/net/tun", os.R_OK | os.W_OK):
+            become_root()
         network = Network(hosts=("host",))
-    except NotPermitted as why:
+    except (NotPermitted, Refused) as why:
         terminal.row("network", f"the demo does without: {why}")
         return None
     terminal.row("network", "a tap on a bridge, a switch and a client, in network namespaces of their own")
@@ -365,7 +369,8 @@ def run(options, terminal, directory):
 
 def keep(terminal, demo, directory):
     terminal.say()
-    web = f"Its web server:\n  nsenter --net=/run/netns/{demo.network.namespace(CLIENT)} wget -qO- http://{GUEST4}/\n" \
+    into = f"nsenter --target {os.getpid()} --user --mount --preserve-credentials " if is_rootless() else ""
+    web = f"Its web server:\n  {into}nsenter --net=/run/netns/{demo.network.namespace(CLIENT)} wget -qO- http://{GUEST4}/\n" \
         if demo.network else ""
     terminal.say(f"The guest goes on until Ctrl-C. Its console, in another terminal:\n"
                  f"  {build_dir()}/godwit --run-dir {demo.hosts[ROUTE[-1]].run_dir} console {NAME}\n{web}"

@@ -87,13 +87,13 @@ class Network:
     def __init__(self, hosts=("a", "b"), mtu=1500, queues=1):
         self.hosts, self.mtu, self.queues = hosts, mtu, queues
         self._names = {name: f"{PREFIX}-{os.getpid()}-{name}" for name in (SWITCH, CLIENT, *hosts)}
-        if os.geteuid() != 0:
-            raise NotPermitted("network namespaces with bridges and taps need root")
         for program in ("ip", "bridge", "nsenter"):
             if not shutil.which(program):
                 raise NotPermitted(f"there is no program '{program}' (Debian's iproute2 and util-linux have them)")
         if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
             raise NotPermitted("/dev/net/tun cannot be opened")
+        if os.geteuid() != 0:
+            raise NotPermitted("network namespaces with bridges and taps need root")
         _remove_leftovers()
         try:
             self._build()
