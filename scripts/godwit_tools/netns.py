@@ -260,6 +260,10 @@ class Capture:
             raise RuntimeError(f"tcpdump missed {dropped[1]} frames: nothing can be said of them")
         return list(read_capture(self.file.read_bytes()))
 
+    def close(self):
+        self.process.kill()
+        self.process.communicate()
+
 
 def read_capture(data):
     """The frames of a pcap file with microseconds, in this machine's byte order."""
