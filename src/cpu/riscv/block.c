@@ -320,6 +320,36 @@ static void build(struct builder *b, uint64_t limit)
     }
 }
 
+/* How many of the loads or stores of 64 bits from slot `at` on have the base register of the first,
+ * which none but the last may change. */
+static unsigned run_length(const struct builder *b, unsigned at, enum rv_op op)
+{
+    const union rv_slot *first = &b->slots[at];
+    unsigned length = 0;
+    while (at + length < b->used && length < 4) {
+        const union rv_slot *slot = &first[length];
+        if (slot->handler != rv_handlers()[op] || slot->rs1 != first->rs1)
+            break;
+        length++;
+        if (op == RV_OP_LD && slot->rd == first->rs1)
+            break;
+    }
+    return length;
+}
+
+/* Gives the first of two or four accesses in a row a handler that does all of them if they fall
+ * into one page, as they do where registers are saved and memory is copied. The others keep theirs,
+ * and all are done one by one where they do not. */
+static void join_accesses(struct builder *b, enum rv_op op, enum rv_op two, enum rv_op four)
+{
+    for (unsigned at = 0; at < b->used;) {
+        unsigned length = run_length(b, at, op);
+        if (length >= 2)
+            b->slots[at].handler = rv_handlers()[length == 4 ? four : two];
+        at += length == 4 ? 4 : length >= 2 ? 2 : 1;
+    }
+}
+
 static struct rv_block *build_cached(struct rv_hart *hart, struct rv_code_page *page,
                                      uint32_t offset)
 {
@@ -329,6 +359,8 @@ static struct rv_block *build_cached(struct rv_hart *hart, struct rv_code_page *
     struct builder b = {
         .hart = hart, .page = page, .slots = slots, .origins = origins, .offset = offset};
     build(&b, UINT64_MAX);
+    join_accesses(&b, RV_OP_LD, RV_OP_LD2, RV_OP_LD4);
+    join_accesses(&b, RV_OP_SD, RV_OP_SD2, RV_OP_SD4);
     size_t head = sizeof(struct rv_block) + b.used * sizeof *slots;
     struct rv_block *block = (struct rv_block *)(void *)(blocks->arena + blocks->used);
     *block = (struct rv_block){.page = page, .count = b.count, .start = offset};

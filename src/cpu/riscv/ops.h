@@ -184,7 +184,11 @@
     X(ILLEGAL)                                                                                     \
     X(FALL)                                                                                        \
     X(STOP)                                                                                        \
-    X(CROSS)
+    X(CROSS)                                                                                       \
+    X(LD2)                                                                                         \
+    X(LD4)                                                                                         \
+    X(SD2)                                                                                         \
+    X(SD4)
 
 enum rv_op {
 #define RV_ENUM(name, ...) RV_OP_##name,

@@ -155,6 +155,141 @@ TEST(every_way_to_write_marks_its_page_while_watched)
     check_marks(machine, SD(1, 5, -3)); /* the second page of two */
 }
 
+/* ---- Loads and stores in a row, which are done together where they fall into one page ---- */
+
+/* Up to five of a kind by one register, which a load may change. */
+static void emit_row(struct machine *machine)
+{
+    unsigned base = 5 + (unsigned)rand() % 3, length = 1 + (unsigned)rand() % 5;
+    bool load = rand() % 2;
+    int imm = rand() % 64 - 32;
+    if (rand() % 8)
+        imm &= ~7;
+    for (unsigned i = 0; i < length; i++) {
+        unsigned other = rand() % 20 ? 8 + (unsigned)rand() % 8 : base;
+        emit(machine, load ? LD(other, base, imm) : SD(other, base, imm));
+        imm += rand() % 4 ? 8 : rand() % 2 ? -16 : 3;
+    }
+    emit(machine, ADD(16, 16, 8 + (unsigned)rand() % 8));
+}
+
+static void emit_rows(struct machine *machine, unsigned seed)
+{
+    const uint64_t places[] = {DATA + 256, DATA + 4096, DATA + 4088, DATA + 8192 + 3, DATA + 12288};
+    srand(seed);
+    for (unsigned i = 0; i < 64; i++)
+        put64(machine, DATA + 8 * i, places[(unsigned)rand() % 5]);
+    for (unsigned i = 0; i < 64; i++)
+        put64(machine, DATA + 4096 - 256 + 8 * i, places[(unsigned)rand() % 5]);
+    emit_at(machine, HANDLER);
+    for (unsigned i = 5; i < 8; i++) { /* an address that leads nowhere was loaded */
+        emit(machine, ADD(i, 20, 0));
+        emit(machine, ADDI(20, 20, 8));
+    }
+    emit(machine, CSRRS(21, 0x341, 0));
+    emit(machine, ADDI(21, 21, 4));
+    emit(machine, CSRRW(0, 0x341, 21));
+    emit(machine, MRET);
+    emit_at(machine, CODE);
+    for (unsigned i = 0; i < 40; i++)
+        emit_row(machine);
+    emit(machine, ADD(5, 17, 0));
+    emit(machine, ADD(6, 18, 0));
+    emit(machine, ADD(7, 19, 0));
+    emit(machine, JALR(0, 22, 0));
+    for (unsigned i = 0; i < 3; i++)
+        X(5 + i) = X(17 + i) = places[(unsigned)rand() % 5];
+    X(20) = DATA + 16384;
+    X(22) = CODE;
+}
+
+TEST(accesses_in_a_row_do_what_they_do_one_at_a_time)
+{
+    for (unsigned seed = 1; seed <= 50; seed++) {
+        struct machine whole, pieces;
+        machine_init(&whole);
+        machine_init(&pieces);
+        emit_rows(&whole, seed);
+        emit_rows(&pieces, seed);
+        rv_hart_set_watching(whole.hart, true);
+        rv_hart_set_watching(pieces.hart, true);
+        assert_int_equal(run(&whole, 1000), 1000);
+        for (unsigned i = 0; i < 1000; i++)
+            assert_int_equal(run(&pieces, 1), 1);
+        assert_int_equal(state_hash(&whole), state_hash(&pieces));
+        assert_memory_equal(whole.ram->dirty, pieces.ram->dirty, RAM_BYTES >> 12);
+        machine_fini(&whole);
+        machine_fini(&pieces);
+    }
+}
+
+TEST(stores_in_a_row_mark_their_page_while_watched)
+{
+    for (int count = 2; count <= 4; count += 2) {
+        emit_at(machine, CODE);
+        for (int i = 0; i < count; i++)
+            emit(machine, SD(6, 5, 8 * i));
+        emit(machine, ADD(7, 7, 6));
+        emit(machine, JALR(0, 8, 0));
+        rv_hart_flush_later(machine->hart);
+        X(8) = CODE;
+        for (unsigned watching = 0; watching < 4; watching++) {
+            rv_hart_set_watching(machine->hart, watching % 2);
+            X(5) = DATA + 4096;
+            STATE.pc = CODE;
+            run(machine, 10 * ((unsigned)count + 2)); /* fills the TLB */
+            take_mark(machine, DATA + 4096);
+            STATE.pc = CODE;
+            run(machine, (unsigned)count + 2);
+            assert_int_equal(take_mark(machine, DATA + 4096), watching % 2);
+        }
+    }
+}
+
+TEST(of_stores_in_a_row_those_before_the_one_that_traps_are_done)
+{
+    paging(machine, 8);
+    set_page(machine, 8, 0x400000, CODE, PTE_V | PTE_R | PTE_X | PTE_A, 0);
+    set_page(machine, 8, 0x10000, DATA, PTE_V | PTE_R | PTE_W | PTE_A | PTE_D, 0);
+    for (int third = 16; third >= 11; third -= 5) { /* in the next page, and on both */
+        emit_at(machine, CODE);
+        emit(machine, SD(0, 10, 0)); /* fills the TLB */
+        emit(machine, SD(6, 5, 0));
+        emit(machine, SD(7, 5, 8));
+        emit(machine, SD(8, 5, third));
+        emit(machine, SD(9, 5, 0));
+        for (unsigned i = 0; i < 4; i++)
+            X(6 + i) = 0x60 + i;
+        X(5) = 0x10000 + 4096 - 16;
+        X(10) = 0x10000;
+        put64(machine, DATA + 4080, 0);
+        put64(machine, DATA + 4088, 0);
+        enter(machine, RV_PRIV_S, 0x400000);
+        run(machine, 10);
+        assert_int_equal(get64(machine, DATA + 4080), 0x60);
+        assert_int_equal(get64(machine, DATA + 4088), 0x61);
+        assert_int_equal(STATE.mcause, 15);
+        assert_int_equal(STATE.mepc, 0x400000 + 12);
+    }
+}
+
+TEST(stores_in_a_row_into_code_count_for_the_very_next_instruction)
+{
+    emit(machine, ADDI(1, 1, 1));
+    emit(machine, jal(0, 8));
+    emit(machine, NOP);
+    emit(machine, SD(6, 5, 0));
+    emit(machine, SD(7, 5, 8));
+    emit(machine, ADDI(1, 1, 1)); /* becomes 64 more by the first */
+    emit(machine, WFI);
+    emit(machine, WFI);
+    X(5) = CODE + 16;
+    X(6) = SD(7, 5, 8) | (uint64_t)ADDI(1, 1, 64) << 32;
+    X(7) = WFI | (uint64_t)WFI << 32;
+    assert_int_equal(run(machine, 5), 5);
+    assert_int_equal(X(1), 1 + 64);
+}
+
 TEST(accessed_and_dirty_bits_mark_the_page_of_the_table)
 {
     paging(machine, 8);
@@ -262,6 +397,10 @@ int main(void)
         cmocka_unit_test(fence_i_shows_code_that_a_device_has_written),
         cmocka_unit_test(flush_later_shows_everything_that_was_changed_behind_the_hart),
         cmocka_unit_test(every_way_to_write_marks_its_page_while_watched),
+        cmocka_unit_test(accesses_in_a_row_do_what_they_do_one_at_a_time),
+        cmocka_unit_test(stores_in_a_row_mark_their_page_while_watched),
+        cmocka_unit_test(of_stores_in_a_row_those_before_the_one_that_traps_are_done),
+        cmocka_unit_test(stores_in_a_row_into_code_count_for_the_very_next_instruction),
         cmocka_unit_test(accessed_and_dirty_bits_mark_the_page_of_the_table),
         cmocka_unit_test(no_loaded_state_can_hurt_the_process),
         cmocka_unit_test(atomics_of_two_harts_on_two_threads_lose_nothing),
