@@ -42,8 +42,11 @@ class BareGuest:
         return Host(self.directory / f"host{self._hosts}", namespace)
 
     def boot(self, timeout_s=60, host=None):
+        kernel = bare_elf(self.program)
+        if not kernel.exists():
+            raise FileNotFoundError(f"there is no {kernel}: build first")
         self.machine = Machine(
-            host or self.new_host(), "guest", "--kernel", bare_elf(self.program), "--append", self.append,
+            host or self.new_host(), "guest", "--kernel", kernel, "--append", self.append,
             "--memory", self.memory, "--cpus", self.cpus, "--serial", self.console.serial, *self.options)
         self.wait(f"{self.program}: ready", timeout_s)
         return self

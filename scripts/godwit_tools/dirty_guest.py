@@ -3,13 +3,9 @@
 
 import re
 
-from .bare_guest import BareGuest, bare_elf, why_no_kvm  # noqa: F401 (its users need them)
+from .bare_guest import BareGuest
 
 REPORT = re.compile(r"dirty: t_ms=(\d+) visits=(\d+) gap_us=(\d+) bad=0")
-
-
-def dirty_elf():
-    return bare_elf("dirty")
 
 
 class DirtyGuest(BareGuest):

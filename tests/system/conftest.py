@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 import nested_place  # noqa: E402
 from godwit_tools.architectures import AMD64  # noqa: E402
+from godwit_tools.bare_guest import why_no_kvm  # noqa: E402
 from godwit_tools.console import Console, counter_problems  # noqa: E402
 from godwit_tools.guest_image import prepare  # noqa: E402
 from godwit_tools.machine import Guest, copy_disk  # noqa: E402
@@ -85,6 +86,13 @@ def boot_amd64(tmp_path, amd64_image):
 def boot(request):
     """On the software CPU, or on the machine that `on_machines` names."""
     return request.getfixturevalue(getattr(request, "param", "boot_riscv64"))
+
+
+@pytest.fixture
+def kvm():
+    """For bare guests, which any KVM runs."""
+    if why_no_kvm():
+        pytest.skip(why_no_kvm())
 
 
 @pytest.fixture

@@ -3,17 +3,9 @@
 
 import pytest
 
-from godwit_tools.dirty_guest import DirtyGuest, dirty_elf, why_no_kvm
+from godwit_tools.dirty_guest import DirtyGuest
 
 MOVES = 100
-
-
-@pytest.fixture
-def kvm():
-    reason = why_no_kvm()
-    if reason:
-        pytest.skip(reason)
-    assert dirty_elf().exists(), f"there is no {dirty_elf()}: build first"
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import socket
 
 import pytest
 
-from godwit_tools.bare_guest import bare_elf, why_no_kvm
 from godwit_tools.net_guest import NetGuest
 from godwit_tools.netns import CLIENT, GUEST4, GUEST6, TAP, Network, NotPermitted, Probe, inside
 from godwit_tools.stream import ECHO_PORT
@@ -14,11 +13,7 @@ ROUNDS, UNDER_WAY = 5000, 32
 
 
 @pytest.fixture
-def network():
-    reason = why_no_kvm()
-    if reason:
-        pytest.skip(reason)
-    assert bare_elf("net").exists(), f"there is no {bare_elf('net')}: build first"
+def network(kvm):
     try:
         with Network() as made:
             yield made

@@ -8,7 +8,6 @@ import time
 
 import pytest
 
-from godwit_tools.bare_guest import bare_elf, why_no_kvm
 from godwit_tools.net_guest import NetGuest
 from godwit_tools.netns import GUEST4, GUEST6, TAP
 from godwit_tools.proxy import TO_DESTINATION
@@ -26,11 +25,7 @@ def hosts():
 
 
 @pytest.fixture
-def place(hosts, tmp_path):
-    reason = why_no_kvm()
-    if reason:
-        pytest.skip(reason)
-    assert bare_elf("net").exists(), f"there is no {bare_elf('net')}: build first"
+def place(kvm, hosts, tmp_path):
     guest = NetGuest(tmp_path / "guest", f"mode=echo ip={GUEST4} ip6={GUEST6}", options=["--net", f"tap:{TAP}"])
     with make_network(hosts=hosts) as network:
         try:
