@@ -126,6 +126,12 @@ struct gw_source_ops {
     int (*pause)(void *vm, struct gw_error *error);
     /* Undoes pause: the guest runs on here. Also called after a failed or cancelled switchover. */
     int (*resume)(void *vm, struct gw_error *error);
+    /* The pause of a switchover has begun and the machine stands still: what can be taken out of
+     * this host only once (connections that it has open) is, and is part of what save_state() gives
+     * then. Not for a rehearsal. stay() undoes it; so does release() followed by reacquire(). What
+     * cannot be taken out is no error. May both be NULL. */
+    void (*leave)(void *vm);
+    void (*stay)(void *vm);
     /* Device state of the paused machine, an opaque stream. Also used for the rehearsal. */
     int (*save_state)(void *vm, struct gw_buf *out, struct gw_error *error);
     /* The machine description for OFFER, JSON text. */

@@ -246,7 +246,7 @@ static void *coordinator_main(void *opaque)
     }
     if (r == 0)
         r = source_run_rounds(source, &error);
-    if (r < 0 && source->paused && source->owner.state == GW_OWNER_OWNER) {
+    if (r < 0 && (source->paused || source->left) && source->owner.state == GW_OWNER_OWNER) {
         struct gw_error why = {0};
         if (source_resume(source, &why) < 0)
             gw_error_set(&error, why.layer, why.code, 0,

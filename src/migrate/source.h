@@ -60,6 +60,7 @@ struct gw_source {
     bool tracking;      /* the tracker has been started */
     bool was_running;   /* the guest ran before the pause that is on */
     bool paused;        /* we paused it */
+    bool left;          /* and it has left() */
     const char *phase;  /* for the verdict */
     /* series for the policy */
     struct gw_round series[SERIES_MAX];

@@ -33,6 +33,9 @@ static int pause_guest(struct gw_source *source, struct gw_error *error)
 
 int source_resume(struct gw_source *source, struct gw_error *error)
 {
+    if (source->left && source->config.ops->stay)
+        source->config.ops->stay(source->config.vm);
+    source->left = false;
     if (!source->paused)
         return 0;
     int r = source->config.ops->resume(source->config.vm, error);
@@ -176,6 +179,9 @@ static int begin_pause(struct gw_source *source, struct gw_error *error)
 static int send_state(struct gw_source *source, struct gw_error *error)
 {
     struct gw_buf state = {0};
+    if (source->config.ops->leave)
+        source->config.ops->leave(source->config.vm);
+    source->left = true;
     int r = save_state(source, &state, error);
     source->saved_ns = host_monotonic_ns();
     if (r == 0)

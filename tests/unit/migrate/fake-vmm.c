@@ -221,14 +221,33 @@ static int fake_resume(void *opaque, struct gw_error *error)
 {
     struct fake_vmm *vmm = opaque;
     vmm->resumes++;
+    if (vmm->left)
+        abort(); /* the guest would run without what it has left behind */
     fake_vmm_run(vmm);
     return 0;
+}
+
+static void fake_leave(void *opaque)
+{
+    struct fake_vmm *vmm = opaque;
+    if (vmm->running || vmm->left)
+        abort();
+    vmm->leaves++;
+    vmm->left = true;
+}
+
+static void fake_stay(void *opaque)
+{
+    struct fake_vmm *vmm = opaque;
+    vmm->stays++;
+    vmm->left = false;
 }
 
 static int fake_save(void *opaque, struct gw_buf *out, struct gw_error *error)
 {
     struct fake_vmm *vmm = opaque;
     vmm->saves++;
+    vmm->saved_left = vmm->left;
     gw_buf_append_le(out, vmm->writes, 8);
     gw_buf_append(out, vmm->notes, all_pages(vmm) * sizeof *vmm->notes);
     if (vmm->state_bytes > 0)
@@ -257,6 +276,7 @@ static int fake_reacquire(void *opaque, struct gw_error *error)
 {
     struct fake_vmm *vmm = opaque;
     vmm->reacquires++;
+    vmm->left = false;
     return injected(vmm->fail_reacquire, GW_CODE_BUSY, error);
 }
 
@@ -269,6 +289,8 @@ const struct gw_source_ops fake_source_ops = {
     .prepare = fake_prepare_pause,
     .pause = fake_pause,
     .resume = fake_resume,
+    .leave = fake_leave,
+    .stay = fake_stay,
     .save_state = fake_save,
     .describe = fake_describe,
     .release = fake_release,

@@ -36,8 +36,10 @@ struct fake_vmm {
     bool damage_memory;        /* one byte changes while the final state is loaded */
     /* what happened */
     _Atomic unsigned pauses, resumes, releases, reacquires, loads, saves, starts, discards,
-        prepares, acquires, pauses_prepared; /* the last: with the guest running */
+        prepares, acquires, leaves, stays, pauses_prepared; /* the last: with the guest running */
     _Atomic bool running;
+    _Atomic bool left; /* what can be taken out only once has been */
+    bool saved_left;   /* the last state that was saved has it */
     _Atomic uint64_t writes;
     uint64_t wrong_pages; /* found by start() */
     uint64_t stop_ns;     /* CLOCK_MONOTONIC of the last pause and the last start */

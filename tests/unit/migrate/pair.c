@@ -175,6 +175,8 @@ void pair_assert_moved(struct pair *pair)
     assert_int_equal(owned.state, GW_OWNER_OWNER);
     assert_int_equal(released.epoch, owned.epoch);
     assert_string_equal(released.session, source.session);
+    assert_true(pair->from->left && pair->from->saved_left);
+    assert_int_equal(pair->from->leaves, source.failed_switches + 1);
 }
 
 void pair_assert_stayed(struct pair *pair, uint64_t epoch)
@@ -188,4 +190,5 @@ void pair_assert_stayed(struct pair *pair, uint64_t epoch)
     assert_false(pair->to->running);
     assert_int_equal(pair->to->starts, 0);
     assert_int_equal(pair->from->releases, pair->from->reacquires);
+    assert_false(pair->from->left);
 }
