@@ -26,9 +26,9 @@ class Stream:
     """Sends at an even pace and checks what comes back, on threads of its own, until finish(). Connect it where the
     guest can be reached: netns.inside()."""
 
-    def __init__(self, address, piece_bytes=PIECE_BYTES, piece_s=PIECE_S):
+    def __init__(self, address, piece_bytes=PIECE_BYTES, piece_s=PIECE_S, port=STREAM_PORT):
         self.piece_bytes, self.piece_s = piece_bytes, piece_s
-        self.socket = socket.create_connection((address, STREAM_PORT), 10)
+        self.socket = socket.create_connection((address, port), 10)
         self.socket.settimeout(None)
         self.sent = self.received = 0
         self.problem = None

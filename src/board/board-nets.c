@@ -5,6 +5,7 @@
 #include <sys/random.h>
 
 #include "base/cleanup.h"
+#include "board/board-connections.h"
 #include "board/machine.h"
 
 static int refuse(enum gw_code code, int number, struct gw_error *error, const char *format, ...)
@@ -183,6 +184,50 @@ int board_check_nets(const struct board *board, struct gw_error *error)
                           "network '%s' is not open: the machine cannot run without it",
                           board->config.nets[i].name);
     return 0;
+}
+
+/* ---- Connections ---- */
+
+void board_pack_nets(struct board *board, void (*refused)(void *opaque, const char *sentence),
+                     void *opaque)
+{
+    struct gw_error error;
+    for (unsigned i = 0; i < board->config.net_count; i++)
+        if (net_pack(board->link[i].back_end, &error) < 0)
+            refused(opaque, error.message);
+}
+
+void board_unpack_nets(struct board *board, void (*refused)(void *opaque, const char *sentence),
+                       void *opaque)
+{
+    struct gw_error error;
+    for (unsigned i = 0; i < board->config.net_count; i++)
+        if (net_unpack(board->link[i].back_end, &error) < 0)
+            refused(opaque, error.message);
+}
+
+int board_append_packed(struct board *board, struct gw_buf *out, struct gw_error *error)
+{
+    struct board_connections all[BOARD_MAX_NETS];
+    for (unsigned i = 0; i < board->config.net_count; i++) {
+        all[i].name = board->config.nets[i].name;
+        net_packed(board->link[i].back_end, &all[i].bytes, &all[i].length);
+    }
+    return connections_append(all, board->config.net_count, out, error);
+}
+
+int board_give_packed(struct board *board, const void *stream, size_t *length,
+                      struct gw_error *error)
+{
+    struct board_connections all[BOARD_MAX_NETS];
+    for (unsigned i = 0; i < board->config.net_count; i++)
+        all[i].name = board->config.nets[i].name;
+    int r = connections_find(stream, *length, all, board->config.net_count, length, error);
+    for (unsigned i = 0; i < board->config.net_count && r == 0; i++)
+        if (net_give_packed(board->link[i].back_end, all[i].bytes, all[i].length) < 0)
+            r = refuse(GW_CODE_NO_RESOURCE, -ENOMEM, error,
+                       "no memory for the connections of network '%s'", all[i].name);
+    return r;
 }
 
 /* ---- Devices ---- */

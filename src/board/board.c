@@ -366,6 +366,8 @@ int board_save(struct board *board, struct gw_buf *out, struct gw_error *error)
     int r = board->running ? refuse_running("save", error) : fetch(board, error);
     if (r == 0)
         r = gw_state_save(board->item, board->item_count, out, error);
+    if (r == 0)
+        r = board_append_packed(board, out, error);
     unlock_state(board);
     return r;
 }
@@ -374,7 +376,9 @@ int board_load(struct board *board, const void *stream, size_t length, struct gw
 {
     lock_state(board);
     int r = board->running ? refuse_running("load", error)
-                           : gw_state_load(board->item, board->item_count, stream, length, error);
+                           : board_give_packed(board, stream, &length, error);
+    if (r == 0)
+        r = gw_state_load(board->item, board->item_count, stream, length, error);
     if (!board->running && board->kind->loaded)
         board->kind->loaded(board);
     unlock_state(board);

@@ -163,6 +163,15 @@ void board_release_nets(struct board *board);
  * times again, and asks each guest driver that can to announce all of its addresses; how many were
  * asked. The networks are open; running or not. The loop's. */
 unsigned board_announce_nets(struct board *board);
+/*
+ * For a move that is under way, the machine standing still: the networks' back ends give up the
+ * connections that they have open, which the next board_save() has behind the state; and back. What
+ * one of them cannot give or open is told and is no error: its guest sees them end. The loop's.
+ */
+void board_pack_nets(struct board *board, void (*refused)(void *opaque, const char *sentence),
+                     void *opaque);
+void board_unpack_nets(struct board *board, void (*refused)(void *opaque, const char *sentence),
+                       void *opaque);
 /* Why connections that are open on the network end when the machine moves: what follows "because"
  * in a sentence; NULL when they go on. */
 const char *board_net_stays(const struct board *board, unsigned index);

@@ -194,6 +194,11 @@ int board_settle_nets(struct board_config *config, struct gw_error *error);
 int board_open_nets(struct board *board, bool defer, struct gw_error *error);
 int board_add_net(struct board *board, unsigned index, const struct board_window *window,
                   struct irq_line irq, struct gw_error *error);
+/* What the back ends carry along, behind a saved stream; and out of one, whose length is then that of
+ * the state alone. */
+int board_append_packed(struct board *board, struct gw_buf *out, struct gw_error *error);
+int board_give_packed(struct board *board, const void *stream, size_t *length,
+                      struct gw_error *error);
 int board_check_nets(const struct board *board, struct gw_error *error); /* all are open */
 void board_close_nets(struct board *board); /* devices and back ends; I/O lock not held */
 /* The device that answers for all of the access, or NULL. */

@@ -9,7 +9,9 @@
     "  --net NETWORK[,name=NAME][,mac=MAC][,mtu=N][,queues=N]\n"                                    \
     "                   a network card: tap, user or socket; may be repeated. A machine that\n"    \
     "                   arrives finds its networks by NAME (net0, net1, ... by default). With\n"   \
-    "                   'user' (passt) a move ends the connections that are open\n"                \
+    "                   'user' (passt) open connections follow only from a passt that hands\n"     \
+    "                   them over (Debian 13's does) and with CAP_NET_ADMIN; else a move ends\n"   \
+    "                   them, which 'godwit status' and 'godwit migrate' say\n"                    \
     "  --serial TARGET  where the serial port goes besides 'godwit console': stdio,\n"              \
     "                   unix:PATH (somebody else listens there) or file:PATH\n"                    \
     "  --memory-backing memfd|anonymous|hugetlb[:2M|:1G]|file:DIR[,thp=off][,populate[=N]]\n"       \

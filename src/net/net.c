@@ -93,6 +93,29 @@ void net_release(struct net *net)
     net->ops->release(net);
 }
 
+int net_pack(struct net *net, struct gw_error *error)
+{
+    return net->held && net->follows && net->ops->pack ? net->ops->pack(net, error) : 0;
+}
+
+int net_unpack(struct net *net, struct gw_error *error)
+{
+    return net->held && net->ops->unpack ? net->ops->unpack(net, error) : 0;
+}
+
+void net_packed(const struct net *net, const void **ret_bytes, size_t *ret_length)
+{
+    *ret_bytes = NULL;
+    *ret_length = 0;
+    if (net->ops->packed)
+        net->ops->packed(net, ret_bytes, ret_length);
+}
+
+int net_give_packed(struct net *net, const void *bytes, size_t length)
+{
+    return net->ops->give_packed && !net->held ? net->ops->give_packed(net, bytes, length) : 0;
+}
+
 int net_attach(struct net *net, sd_event *loop, net_link_changed *changed, void *opaque,
                struct gw_error *error)
 {

@@ -53,6 +53,10 @@ struct net_ops {
     const char *name; /* "tap", "user", "socket" */
     int (*preopen)(struct net *net, unsigned queues, struct gw_error *error); /* may be NULL */
     int (*acquire)(struct net *net, struct gw_error *error); /* `queues` says how many */
+    int (*pack)(struct net *net, struct gw_error *error);    /* these may be NULL */
+    int (*unpack)(struct net *net, struct gw_error *error);
+    void (*packed)(const struct net *net, const void **ret_bytes, size_t *ret_length);
+    int (*give_packed)(struct net *net, const void *bytes, size_t length);
     void (*release)(struct net *net);
     int (*attach)(struct net *net, sd_event *loop, struct gw_error *error); /* may be NULL */
     void (*detach)(struct net *net);
@@ -85,7 +89,7 @@ struct net {
     int receive_fd[NET_MAX_QUEUES];
     bool held;
     _Atomic bool link_up;
-    bool follows; /* open connections follow to another host */
+    bool follows;                /* open connections follow to another host */
     char stays[NET_STAYS_BYTES]; /* why they do not: what follows "because" in a sentence */
 };
 
@@ -104,6 +108,27 @@ int net_preopen(struct net *net, unsigned queues, struct gw_error *error);
  * kernel or the program lacks what was asked. Idempotent. */
 int net_acquire(struct net *net, unsigned queues, struct gw_error *error);
 void net_release(struct net *net); /* closes; idempotent */
+
+/*
+ * Connections that the back end itself has open (`follows`), as bytes, while the machine stands
+ * still:
+ *
+ *   here                                     there
+ *   net_pack()      nothing passes any more
+ *   net_packed()    ---- the bytes ---->     net_give_packed()
+ *   net_release()                            net_acquire() opens them
+ *
+ * Back here they are opened by net_unpack(), or by net_acquire() after net_release(). A net that
+ * does not follow has no bytes, and nothing happens to it.
+ */
+#define NET_PACKED_MAX_BYTES ((size_t)32 << 20)
+/* A refusal leaves the net as it was, or its link down: its connections stay here. */
+int net_pack(struct net *net, struct gw_error *error);
+int net_unpack(struct net *net, struct gw_error *error);                            /* idempotent */
+void net_packed(const struct net *net, const void **ret_bytes, size_t *ret_length); /* 0: none */
+/* Of an unheld net; in the place of what was given before; 0 bytes: nothing. What is wrong with
+ * them (they are hostile) is found by net_acquire(), which then opens none. -ENOMEM. */
+int net_give_packed(struct net *net, const void *bytes, size_t length);
 
 /* Puts what the back end needs on the loop (peers that go and come, timers) and names who is told
  * of the link: of its first state after each acquire, and of every change. */

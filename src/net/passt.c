@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * passt says that it serves by writing its process id where --pid tells: here a pipe, by the name
- * it has among the process's own descriptors. It drops root for another user before it opens that,
- * so the pipe is everybody's to write.
+ * passt says that it serves by writing its process id where --pid tells: here a pipe, its standard
+ * output (it closes all other descriptors that it knows nothing of), by the name it has among the
+ * process's own. It may drop root for another user before it opens that, so the pipe is everybody's
+ * to write. Who was killed before that was read has closed the pipe, and passt ends writing to it.
  */
 #include "net/passt.h"
 
@@ -15,16 +16,20 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 
 #define READY_MS 5000
+#define LOOK_MS 3000
 #define END_MS 1000
 #define ARGUMENTS_MAX 64
+#define PATH_BYTES 64
 
 /* Numbers in the child. */
-enum { CHILD_STREAM = 3, CHILD_READY = 4, CHILD_FIRST_FREE = 10 };
+enum { CHILD_STREAM = 3, CHILD_FIRST_FREE = 10 };
 
 extern char **environ;
 
@@ -33,11 +38,17 @@ void passt_init(struct passt *passt)
     *passt = (struct passt){.pid_fd = -1, .ready_fd = -1, .error_fd = -1};
 }
 
+static void close_one(int *fd)
+{
+    cleanup_close(fd);
+    *fd = -1;
+}
+
 /* ---- Starting ---- */
 
 /* Both ends of what is between us and the child; the child's are out of the way of its numbers. */
 struct ends {
-    int stream[2], ready[2], error[2]; /* ours, the child's */
+    int stream[2], ready[2], error[2]; /* ours, the child's; -1: none of these */
 };
 
 static void close_ends(struct ends *ends)
@@ -59,17 +70,21 @@ static int move_up(int *fd)
     return 0;
 }
 
-static int open_ends(struct ends *ends)
+static int open_stream(struct ends *ends)
 {
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends->stream) < 0 ||
-        pipe2(ends->ready, O_CLOEXEC) < 0 || pipe2(ends->error, O_CLOEXEC) < 0 ||
-        fchmod(ends->ready[1], 0622) < 0 || fcntl(ends->stream[0], F_SETFL, O_NONBLOCK) < 0 ||
-        fcntl(ends->ready[0], F_SETFL, O_NONBLOCK) < 0 ||
+        fcntl(ends->stream[0], F_SETFL, O_NONBLOCK) < 0)
+        return -errno;
+    return move_up(&ends->stream[1]);
+}
+
+static int open_ends(struct ends *ends)
+{
+    if (pipe2(ends->ready, O_CLOEXEC) < 0 || pipe2(ends->error, O_CLOEXEC) < 0 ||
+        fchmod(ends->ready[1], 0622) < 0 || fcntl(ends->ready[0], F_SETFL, O_NONBLOCK) < 0 ||
         fcntl(ends->error[0], F_SETFL, O_NONBLOCK) < 0)
         return -errno;
-    int r = move_up(&ends->stream[1]);
-    if (r == 0)
-        r = move_up(&ends->ready[1]);
+    int r = move_up(&ends->ready[1]);
     return r < 0 ? r : move_up(&ends->error[1]);
 }
 
@@ -83,10 +98,11 @@ static int spawn_with(const struct ends *ends, char *const *arguments, pid_t *re
     sigfillset(&all);
     posix_spawn_file_actions_init(&files);
     posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDWR, 0);
-    posix_spawn_file_actions_adddup2(&files, STDIN_FILENO, STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(&files, ends->ready[1] >= 0 ? ends->ready[1] : ends->error[1],
+                                     STDOUT_FILENO);
     posix_spawn_file_actions_adddup2(&files, ends->error[1], STDERR_FILENO);
-    posix_spawn_file_actions_adddup2(&files, ends->stream[1], CHILD_STREAM);
-    posix_spawn_file_actions_adddup2(&files, ends->ready[1], CHILD_READY);
+    if (ends->stream[1] >= 0)
+        posix_spawn_file_actions_adddup2(&files, ends->stream[1], CHILD_STREAM);
     posix_spawnattr_init(&attributes);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
                                               POSIX_SPAWN_SETPGROUP);
@@ -98,16 +114,37 @@ static int spawn_with(const struct ends *ends, char *const *arguments, pid_t *re
     return -r;
 }
 
-static int spawn(const struct ends *ends, char *const *forwards, pid_t *ret_pid)
+struct arguments {
+    char *at[ARGUMENTS_MAX];
+    size_t count;
+};
+
+static int add(struct arguments *arguments, char *const *more)
 {
-    static char *const fixed[] = {
+    for (; *more; more++) {
+        if (arguments->count + 1 == ARGUMENTS_MAX)
+            return -E2BIG;
+        arguments->at[arguments->count++] = *more;
+    }
+    arguments->at[arguments->count] = NULL;
+    return 0;
+}
+
+/* The sockets of a vhost-user back end, where nobody else comes. */
+static void name_sockets(const char *folder, char stream[PATH_BYTES], char repair[PATH_BYTES])
+{
+    snprintf(stream, PATH_BYTES, "%s/net", folder);
+    snprintf(repair, PATH_BYTES, "%s/repair", folder);
+}
+
+static int spawn(const struct ends *ends, const char *folder, char *const *forwards, pid_t *ret_pid)
+{
+    static char *const always[] = {
         "passt",
         "-f",
         "-q",
-        "--fd",
-        "3",
         "-P",
-        "/proc/self/fd/4",
+        "/proc/self/fd/1",
         "-a",
         PASST_GUEST_ADDRESS,
         "-n",
@@ -116,17 +153,19 @@ static int spawn(const struct ends *ends, char *const *forwards, pid_t *ret_pid)
         PASST_GATEWAY_ADDRESS,
         "-M",
         PASST_GATEWAY_MAC,
+        NULL,
     };
-    char *arguments[ARGUMENTS_MAX];
-    size_t count = ARRAY_COUNT(fixed);
-    memcpy(arguments, fixed, sizeof fixed);
-    for (; *forwards; forwards++) {
-        if (count + 1 == ARGUMENTS_MAX)
-            return -E2BIG;
-        arguments[count++] = *forwards;
-    }
-    arguments[count] = NULL;
-    return spawn_with(ends, arguments, ret_pid);
+    char stream[PATH_BYTES], repair[PATH_BYTES];
+    char *const as_stream[] = {"--fd", "3", NULL};
+    char *const as_vhost[] = {"--vhost-user", "-1", "-s", stream, "--repair-path", repair, NULL};
+    struct arguments arguments = {.count = 0};
+    name_sockets(folder, stream, repair);
+    int r = add(&arguments, always);
+    if (r == 0)
+        r = add(&arguments, folder[0] ? as_vhost : as_stream);
+    if (r == 0)
+        r = add(&arguments, forwards);
+    return r < 0 ? r : spawn_with(ends, arguments.at, ret_pid);
 }
 
 static int refuse(int r, struct gw_error *error)
@@ -139,30 +178,108 @@ static int refuse(int r, struct gw_error *error)
                         "--net user: passt cannot be started: %s", strerror(-r));
 }
 
-int passt_find(struct gw_error *error)
+/* ---- Which one it is ---- */
+
+/* What it prints when it is asked with `option`; an old one does not know some. */
+static int ask(char *option, char *text, size_t room)
 {
-    const char *folder = getenv("PATH");
-    while (folder && *folder) {
-        char path[512];
-        size_t length = strcspn(folder, ":");
-        snprintf(path, sizeof path, "%.*s/passt", (int)length, folder);
-        if (access(path, X_OK) == 0)
-            return 0;
-        folder += length + (folder[length] != 0);
+    _cleanup_(close_ends) struct ends ends = {{-1, -1}, {-1, -1}, {-1, -1}};
+    char *const arguments[] = {"passt", option, NULL};
+    size_t length = 0;
+    pid_t pid;
+    if (pipe2(ends.error, O_CLOEXEC) < 0)
+        return -errno;
+    int r = move_up(&ends.error[1]);
+    if (r == 0)
+        r = spawn_with(&ends, arguments, &pid);
+    if (r < 0)
+        return r;
+    close_one(&ends.error[1]);
+    struct pollfd wait = {ends.error[0], POLLIN, 0};
+    while (poll(&wait, 1, LOOK_MS) == 1) {
+        char rest[512];
+        bool full = length + 1 >= room;
+        ssize_t n = read(ends.error[0], full ? rest : text + length,
+                         full ? sizeof rest : room - 1 - length);
+        if (n <= 0)
+            break;
+        length += full ? 0 : (size_t)n;
     }
-    return refuse(-ENOENT, error);
+    text[length] = 0;
+    kill(pid, SIGKILL);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    return 0;
 }
 
-int passt_start(struct passt *passt, char *const *forwards, int *ret_fd, struct gw_error *error)
+/* "passt 0.0~git20250503.587980c-2", or "passt unknown version". */
+static void read_version(struct passt_kind *kind, const char *text)
+{
+    const char *said = strstr(text, "passt ");
+    text = said ? said + 6 : text;
+    size_t length = strcspn(text, "\n");
+    if (length == 0 || strncmp(text, "unknown", 7) == 0)
+        snprintf(kind->version, sizeof kind->version, "of a version that it does not tell");
+    else
+        snprintf(kind->version, sizeof kind->version, "%.*s", (int)length, text);
+}
+
+int passt_look(struct passt_kind *ret_kind, struct gw_error *error)
+{
+    char text[4096];
+    struct passt_kind kind = {.way = PASST_STREAM};
+    int r = ask("--print-capabilities", text, sizeof text);
+    if (r == 0 && strstr(text, "\"type\": \"net\""))
+        kind.way = PASST_VHOST_USER;
+    if (r == 0)
+        r = ask("--version", text, sizeof text);
+    if (r < 0)
+        return refuse(r, error);
+    read_version(&kind, text);
+    *ret_kind = kind;
+    return 0;
+}
+
+/* ---- Its start ---- */
+
+static int make_folder(struct passt *passt)
+{
+    snprintf(passt->folder, sizeof passt->folder, "/tmp/godwit-passt-XXXXXX");
+    if (mkdtemp(passt->folder))
+        return 0;
+    passt->folder[0] = 0;
+    return -errno;
+}
+
+/* Nobody finds what is connected any more. */
+static void remove_folder(struct passt *passt)
+{
+    char stream[PATH_BYTES], repair[PATH_BYTES];
+    if (!passt->folder[0])
+        return;
+    name_sockets(passt->folder, stream, repair);
+    unlink(stream);
+    unlink(repair);
+    rmdir(passt->folder);
+    passt->folder[0] = 0;
+}
+
+int passt_start(struct passt *passt, enum passt_way way, char *const *forwards, int *ret_fd,
+                struct gw_error *error)
 {
     _cleanup_(close_ends) struct ends ends = {{-1, -1}, {-1, -1}, {-1, -1}};
     int r = open_ends(&ends);
     if (r == 0)
-        r = spawn(&ends, forwards, &passt->pid);
+        r = way == PASST_STREAM ? open_stream(&ends) : make_folder(passt);
+    passt->started_ns = host_monotonic_ns();
+    if (r == 0)
+        r = spawn(&ends, passt->folder, forwards, &passt->pid);
     if (r < 0) {
         passt->pid = 0;
+        remove_folder(passt);
         return refuse(r, error);
     }
+    passt->alone = way != PASST_STREAM;
     passt->pid_fd = (int)syscall(SYS_pidfd_open, passt->pid, 0); /* close-on-exec */
     passt->ready_fd = TAKE_FD(ends.ready[0]);
     passt->error_fd = TAKE_FD(ends.error[0]);
@@ -187,6 +304,46 @@ int passt_wait_ready(struct passt *passt)
     if (n == 0)
         return -ETIMEDOUT;
     return n < 0 ? -errno : passt_is_ready(passt);
+}
+
+/* ---- Connecting to it ---- */
+
+/* Whoever answers must be the one that was started. */
+static int connect_to(const struct passt *passt, const char *path, int *ret_fd)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct ucred peer;
+    socklen_t length = sizeof peer;
+    _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) < 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
+        return -errno;
+    if (peer.pid != passt->pid)
+        return -EPERM;
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+int passt_connect(struct passt *passt, int *ret_fd)
+{
+    char stream[PATH_BYTES], repair[PATH_BYTES];
+    name_sockets(passt->folder, stream, repair);
+    int r = connect_to(passt, stream, ret_fd);
+    passt->alone = r < 0;
+    return r;
+}
+
+int passt_connect_repair(struct passt *passt, int *ret_fd)
+{
+    char stream[PATH_BYTES], repair[PATH_BYTES];
+    name_sockets(passt->folder, stream, repair);
+    return connect_to(passt, repair, ret_fd);
+}
+
+void passt_hide(struct passt *passt)
+{
+    remove_folder(passt);
 }
 
 /* ---- Ending ---- */
@@ -236,12 +393,6 @@ static void describe(const struct passt *passt, const siginfo_t *end, char *why,
         snprintf(why, room, "passt ended with status %d", end->si_status);
 }
 
-static void close_one(int *fd)
-{
-    cleanup_close(fd);
-    *fd = -1;
-}
-
 void passt_bury(struct passt *passt, char *why, size_t room)
 {
     siginfo_t end = {0};
@@ -249,6 +400,8 @@ void passt_bury(struct passt *passt, char *why, size_t room)
     if (passt->pid == 0)
         return;
     struct pollfd wait = {passt->pid_fd, POLLIN, 0};
+    if (passt->alone)
+        kill(passt->pid, SIGTERM);
     if (passt->pid_fd < 0 || poll(&wait, 1, END_MS) != 1)
         kill(passt->pid, SIGKILL);
     while (waitid(P_PID, (id_t)passt->pid, &end, WEXITED) < 0 && errno == EINTR)
@@ -258,5 +411,6 @@ void passt_bury(struct passt *passt, char *why, size_t room)
     close_one(&passt->pid_fd);
     close_one(&passt->ready_fd);
     close_one(&passt->error_fd);
+    remove_folder(passt);
     passt->pid = 0;
 }

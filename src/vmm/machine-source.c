@@ -60,6 +60,39 @@ static int op_resume(void *vm, struct gw_error *error)
     return on_loop(vm, resume_on_loop, NULL, error);
 }
 
+static void connections_refused(void *opaque, const char *sentence)
+{
+    const struct machine *machine = opaque;
+
+    log_line("machine '%s': %s", machine->options->name, sentence);
+}
+
+static int leave_on_loop(void *argument)
+{
+    struct machine *machine = ((struct operation *)argument)->machine;
+
+    board_pack_nets(machine->board, connections_refused, machine);
+    return 0;
+}
+
+static void op_leave(void *vm)
+{
+    on_loop(vm, leave_on_loop, NULL, NULL);
+}
+
+static int stay_on_loop(void *argument)
+{
+    struct machine *machine = ((struct operation *)argument)->machine;
+
+    board_unpack_nets(machine->board, connections_refused, machine);
+    return 0;
+}
+
+static void op_stay(void *vm)
+{
+    on_loop(vm, stay_on_loop, NULL, NULL);
+}
+
 /* On the engine's own thread: the machine is stopped, and the board allows it. */
 static int op_save_state(void *vm, struct gw_buf *out, struct gw_error *error)
 {
@@ -140,6 +173,8 @@ static const struct gw_source_ops source_ops = {
     .prepare = op_prepare,
     .pause = op_pause,
     .resume = op_resume,
+    .leave = op_leave,
+    .stay = op_stay,
     .save_state = op_save_state,
     .describe = op_describe,
     .release = op_release,

@@ -11,6 +11,8 @@ import threading
 
 import pytest
 
+from godwit_tools import passt
+
 PINGS = 60
 
 
@@ -51,6 +53,8 @@ def ask(port):
 def test_a_forwarded_port_is_the_guests_before_and_after_a_move(boot):
     if not shutil.which("passt"):
         pytest.skip("passt is not installed")
+    if passt.serves_vhost_user("passt"):
+        pytest.skip("the passt that is installed may hand connections over, which test_net_user.py is about")
     port = free_port()
     guest = start(boot, f"user,tcp={port}:80", "10.0.2.15/24")
     guest.shell("ip link set lo up; ip route add default via 10.0.2.2; ping -c 1 10.0.2.2; echo route=$?", r"^route=")

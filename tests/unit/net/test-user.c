@@ -89,6 +89,19 @@ static void without_passt_the_package_is_named(void **state)
 
 /* ---- The other side ---- */
 
+/* Whether the process was started as passt, be it through a wrapper or a loader. */
+static bool is_passt(const char *process)
+{
+    char path[300], text[400];
+    snprintf(path, sizeof path, "/proc/%s/cmdline", process);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return false;
+    size_t length = fread(text, 1, sizeof text, file);
+    fclose(file);
+    return memmem(text, length, "passt\0-f\0", 9) != NULL;
+}
+
 /* A child of this process, or 0. */
 static pid_t find_passt(pid_t parent)
 {
@@ -102,7 +115,7 @@ static pid_t find_passt(pid_t parent)
         if (!stat)
             continue;
         if (fscanf(stat, "%*d (%63[^)]) %*c %d", name, &of) == 2 && of == parent &&
-            strncmp(name, "passt", 5) == 0)
+            is_passt(entry->d_name))
             found = atoi(entry->d_name);
         fclose(stat);
     }

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A passt-repair(1): it connects to a socket of ours, as it would to passt's. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include "base/cleanup.h"
+#include "net/repair-keep.h"
+
+#define CONNECT_MS 500
+
+extern char **environ;
+
+struct place {
+    char folder[32], path[48];
+    int fd;
+};
+
+static int open_place(struct place *place)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(place->folder, sizeof place->folder, "/tmp/godwit-repair-XXXXXX");
+    if (!mkdtemp(place->folder))
+        return -errno;
+    snprintf(place->path, sizeof place->path, "%s/repair", place->folder);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", place->path);
+    place->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (place->fd < 0 || bind(place->fd, (struct sockaddr *)&address, sizeof address) < 0 ||
+        listen(place->fd, 1) < 0)
+        return -errno;
+    return 0;
+}
+
+static void close_place(struct place *place)
+{
+    cleanup_close(&place->fd);
+    unlink(place->path);
+    rmdir(place->folder);
+}
+
+/* It prints for people what is told here in words of our own. */
+static int spawn(char *path, pid_t *ret_pid)
+{
+    char *const arguments[] = {"passt-repair", path, NULL};
+    posix_spawn_file_actions_t files;
+    posix_spawnattr_t attributes;
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawn_file_actions_init(&files);
+    posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDWR, 0);
+    posix_spawn_file_actions_adddup2(&files, STDIN_FILENO, STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(&files, STDIN_FILENO, STDERR_FILENO);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
+                                              POSIX_SPAWN_SETPGROUP);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &all);
+    int r = posix_spawnp(ret_pid, arguments[0], &files, &attributes, arguments, environ);
+    posix_spawnattr_destroy(&attributes);
+    posix_spawn_file_actions_destroy(&files);
+    return -r;
+}
+
+static int await(const struct place *place, int *ret_fd)
+{
+    struct pollfd wait = {place->fd, POLLIN, 0};
+    if (poll(&wait, 1, CONNECT_MS) != 1)
+        return -ETIMEDOUT;
+    *ret_fd = accept4(place->fd, NULL, NULL, SOCK_CLOEXEC);
+    return *ret_fd < 0 ? -errno : 0;
+}
+
+int repair_helper_start(struct repair_helper *helper)
+{
+    struct place place = {.fd = -1};
+    int r = open_place(&place);
+    if (r == 0)
+        r = spawn(place.path, &helper->pid);
+    if (r < 0)
+        helper->pid = 0;
+    if (r == 0)
+        r = await(&place, &helper->fd);
+    close_place(&place);
+    if (r < 0)
+        repair_helper_end(helper);
+    return r;
+}
+
+void repair_helper_end(struct repair_helper *helper)
+{
+    cleanup_close(&helper->fd);
+    if (helper->pid > 0) {
+        kill(helper->pid, SIGKILL); /* it has nothing to bring to an end */
+        while (waitpid(helper->pid, NULL, 0) < 0 && errno == EINTR)
+            ;
+    }
+    *helper = (struct repair_helper){.fd = -1};
+}

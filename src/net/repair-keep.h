@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of net/repair.h. */
+#ifndef NET_REPAIR_KEEP_H
+#define NET_REPAIR_KEEP_H
+
+#include "net/repair.h"
+
+/* Takes descriptors over, from the end; how many: no more than there is room for. */
+unsigned repair_keep_add(struct repair_keep *keep, const int *sockets, unsigned count);
+
+/* Asks whoever keeps sockets under this token in this network namespace to let them go, and waits a
+ * moment for that. Nobody there is no error: then they are on another host. */
+void repair_keep_ask(const uint8_t token[REPAIR_TOKEN_BYTES]);
+
+/* repair-helper.c: a passt-repair. -ENOENT: there is none. */
+int repair_helper_start(struct repair_helper *helper);
+void repair_helper_end(struct repair_helper *helper); /* idempotent */
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The helper of a passt that hands its TCP connections over or takes them: passt sends sockets with
+ * a byte, that byte is set as their TCP_REPAIR (tcp(7)), and sent back when that was done. It is
+ * the part of passt-repair(1), and needs CAP_NET_ADMIN. Here it does more:
+ *
+ * While a passt gives its connections away, nothing that arrives may reach them: what the kernel
+ * acknowledges after they were written down would be lost. And nobody may answer that they are not
+ * there, which ends them. So each gets a filter that drops all, and a descriptor of ours keeps it
+ * in being after passt has closed it, in repair mode and so without a word to its peer, until it is
+ * made again elsewhere:
+ *
+ *   another host     we keep it until this process ends; the address is expected to have gone by
+ * then this process     repair_drop() just before it is made again this host        the passt of
+ * the other process asks for that, by the name of a token, through an abstract unix socket in the
+ * network namespace, from the same user or root only
+ *
+ * The other side of a connection so hears nothing between, and goes on.
+ *
+ * Who has not the right himself asks passt-repair, where that is installed, to set the option.
+ */
+#ifndef NET_REPAIR_H
+#define NET_REPAIR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define REPAIR_TOKEN_BYTES 16u
+#define REPAIR_MAX_SOCKETS 4096u
+
+/* Sockets that are kept, and whoever may ask to let them go. */
+struct repair_keep;
+
+struct repair_helper {
+    pid_t pid;
+    int fd; /* -1: there is none, we set the option ourselves */
+};
+
+/* One end, to a passt. */
+struct repair {
+    int fd; /* ours; -1: none */
+    struct repair_helper helper;
+    bool saving; /* the sockets go, else they come */
+    struct repair_keep *keep;
+    uint8_t token[REPAIR_TOKEN_BYTES]; /* of who keeps them, where they come */
+    bool asked;                        /* him, to let them go */
+    unsigned sockets;                  /* that were put into repair mode */
+};
+
+/* 0 when somebody here may set TCP_REPAIR; else `why` is what follows "because" in a sentence.
+ * *ret_helper: it has to be passt-repair. */
+int repair_find_right(bool *ret_helper, char *why, size_t room);
+
+/* `fd` of passt_connect() is taken. -errno: the helper cannot be started. */
+int repair_begin(struct repair *repair, int fd, bool helper);
+void repair_end(struct repair *repair); /* idempotent; what is kept is not concerned */
+
+/* To be called when `fd` is readable, while a transfer goes on. 0, also when passt has closed it
+ * and `fd` is -1 now; -errno ends the transfer. */
+int repair_serve(struct repair *repair);
+
+/* ---- What is kept ---- */
+
+/* With a token of chance. NULL without memory. */
+struct repair_keep *repair_keep_new(void);
+const uint8_t *repair_keep_token(const struct repair_keep *keep);
+/* Closes what is kept, from any thread. */
+void repair_drop(struct repair_keep *keep);
+void repair_keep_free(struct repair_keep *keep); /* NULL is fine */
+
+#endif

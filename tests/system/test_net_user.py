@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The user network with a passt that hands its connections over: a guest moves, and they go on."""
+
+import os
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+from godwit_tools import passt
+from godwit_tools.foreign_apt import FetchError
+from godwit_tools.machine import Host
+from godwit_tools.netns import inside
+from godwit_tools.proxy import TO_SOURCE, Proxy
+from godwit_tools.stream import Stream
+
+TICK_S = 0.05
+
+
+@pytest.fixture(autouse=True)
+def driver(image):
+    order = image.kernel.parent / "guest.order"
+    if "virtio_net" not in order.read_text().split():
+        pytest.skip(f"the guest's image has no virtio_net: {order} does not name it")
+
+
+@pytest.fixture(autouse=True)
+def new_passt(monkeypatch):
+    """In front of the one that is installed."""
+    with socket.socket() as probe:
+        try:
+            probe.setsockopt(socket.IPPROTO_TCP, 19, 1)   # TCP_REPAIR
+        except PermissionError:
+            pytest.skip("TCP_REPAIR may not be set here: that needs CAP_NET_ADMIN")
+    try:
+        folder = passt.find()
+    except FetchError as error:
+        pytest.skip(f"no passt that hands connections over: {error}")
+    if folder:
+        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+def free_port():
+    with socket.create_server(("", 0)) as server:
+        return server.getsockname()[1]
+
+
+class Ticker:
+    """A server on the host to which the guest connects and sends numbers, one a line: none may be missing."""
+
+    def __init__(self):
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.port = self.server.getsockname()[1]
+        self.last, self.problem = 0, None
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        connection = self.server.accept()[0]
+        with connection.makefile() as lines:
+            try:
+                for line in lines:
+                    if int(line) != self.last + 1:
+                        self.problem = f"{line.strip()} came after {self.last}"
+                        return
+                    self.last += 1
+                self.problem = f"the connection ended after {self.last}"
+            except OSError as error:
+                self.problem = f"{error} after {self.last}"
+
+    def wait_for(self, number, timeout_s=20):
+        deadline = time.monotonic() + timeout_s
+        while self.last < number and not self.problem and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert self.problem is None and self.last >= number, f"{self.problem}; at {self.last}, {number} was expected"
+
+
+@pytest.fixture
+def networked(boot):
+    """A guest with a checked stream into it, and a connection that it has opened itself."""
+    port = free_port()
+    guest = boot(run="shell", ready="guest# ", disk=False, nets=[f"user,tcp={port}:7000"])
+    guest.shell("network-up 10.0.2.15/24; ip route add default via 10.0.2.2; net-keeper &", "net-keeper: listening")
+    ticker = Ticker()
+    guest.shell(f"(i=0; while :; do i=$((i+1)); echo $i; sleep {TICK_S}; done | nc 10.0.2.2 {ticker.port}) & echo nc=on", "^nc=on")
+    ticker.wait_for(3)
+    stream = Stream("127.0.0.1", port=port)
+    yield guest, stream, ticker
+    stream.socket.close()
+
+
+def goes_on(stream, ticker):
+    """Both connections carry what they did not carry yet."""
+    received = stream.received
+    ticker.wait_for(ticker.last + 5)
+    deadline = time.monotonic() + 20
+    while stream.received < received + 20000 and not stream.problem and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert stream.problem is None
+    assert stream.received >= received + 20000, "the stream stands still"
+
+
+def move(guest):
+    receiver = guest.receiver("tcp:127.0.0.1:0")
+    guest.machine.migrate(receiver.uri)
+    info = guest.machine.wait_migration(60)
+    assert info["status"] == "completed", info.get("error-desc")
+    receiver.wait_status("running")
+    guest.arrived(receiver)
+    return info["x-godwit"]
+
+
+def test_connections_in_both_directions_follow_the_guest(networked):
+    guest, stream, ticker = networked
+    goes_on(stream, ticker)
+    for _ in range(3):
+        told = move(guest)
+        assert "broken-networks" not in told
+        print(f"pause {told['pause-us'] / 1000:.1f} ms: {told['pause']}")
+        goes_on(stream, ticker)
+
+
+def taken_back(machine):
+    """How often the guest was paused in vain, by the flight log."""
+    return sum("taken back" in event["text"] for event in machine.host.flights(machine.name)[-1]["events"])
+
+
+@pytest.fixture
+def proxied(networked):
+    """A receiver behind a proxy that does something before it passes READY on: proxied(hook) gives both."""
+    made = []
+
+    def make(hook):
+        receiver = networked[0].receiver("tcp:127.0.0.1:0")
+        made.append(receiver)
+        proxy = Proxy(("127.0.0.1", int(receiver.uri.rpartition(":")[2])), before={(TO_SOURCE, "READY"): hook})
+        made.append(proxy)
+        return receiver, proxy
+    yield make
+    for one in made:
+        one.close()
+
+
+def test_connections_outlive_a_pause_that_took_too_long(networked, proxied):
+    guest, stream, ticker = networked
+    source = guest.machine
+    receiver, proxy = proxied(lambda _: time.sleep(0.4))
+    source.migrate(proxy.uri)
+    assert source.wait_migration(60)["status"] == "completed"
+    assert taken_back(source) > 0
+    receiver.wait_status("running")
+    goes_on(stream, ticker)
+
+
+def test_connections_go_on_at_the_source_when_the_link_breaks_in_the_pause(networked, proxied):
+    guest, stream, ticker = networked
+    _, proxy = proxied(lambda proxy: proxy.cut())
+    guest.machine.migrate(proxy.uri)
+    assert guest.machine.wait_migration(60)["status"] == "failed"
+    guest.machine.wait_status("running")
+    goes_on(stream, ticker)
+    move(guest)
+    goes_on(stream, ticker)
+
+
+@pytest.fixture
+def crowded_host(networked, tmp_path):
+    """A host of its own network on which somebody has the port of the guest already."""
+    guest, name = networked[0], f"godwit-{os.getpid()}-user"
+    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
+    if made.returncode:
+        pytest.skip(f"no network namespace can be made here: {made.stderr.strip()}")
+    port = int(guest.nets[0].partition("tcp=")[2].partition(":")[0])
+    try:
+        subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], check=True)
+        bystander = inside(name, lambda: socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True))
+        yield Host(tmp_path / "crowded", name)
+        bystander.close()
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=True)
+
+
+def test_connections_go_on_at_the_source_when_the_destination_refuses_in_the_pause(networked, crowded_host, tmp_path):
+    guest, stream, ticker = networked
+    with guest.receiver(f"unix:{tmp_path}/away", host=crowded_host) as receiver:
+        for _ in range(2):
+            guest.machine.migrate(receiver.uri)
+            info = guest.machine.wait_migration(60)
+            assert info["status"] == "failed" and "passt" in info["error-desc"], info
+            guest.machine.wait_status("running")
+            goes_on(stream, ticker)

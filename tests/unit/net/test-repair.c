@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sockets that passt hands over, with a passt and its connections made by the test. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "net/repair-keep.h"
+
+static char why_not[256];
+
+static void need_right(void)
+{
+    if (why_not[0]) {
+        print_message("SKIPPED: %s\n", why_not);
+        skip();
+    }
+}
+
+/* A connection over the loopback, and the helper of the passt that has one end of it. */
+struct place {
+    int listener, client, served; /* `served` is passt's */
+    int passt_fd;
+    struct repair repair;
+    struct repair_keep *keep;
+};
+
+static void begin(struct place *place)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof address;
+    int ends[2];
+    place->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(place->listener, (struct sockaddr *)&address, length), 0);
+    assert_int_equal(listen(place->listener, 1), 0);
+    assert_int_equal(getsockname(place->listener, (struct sockaddr *)&address, &length), 0);
+    place->client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(place->client, (struct sockaddr *)&address, length), 0);
+    place->served = accept(place->listener, NULL, NULL);
+    assert_true(place->served >= 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    place->passt_fd = ends[0];
+    assert_int_equal(repair_begin(&place->repair, ends[1], false), 0);
+    place->keep = repair_keep_new();
+    assert_non_null(place->keep);
+    place->repair.keep = place->keep;
+    place->repair.saving = true;
+}
+
+static void end(struct place *place)
+{
+    repair_end(&place->repair);
+    repair_keep_free(place->keep);
+    close(place->passt_fd);
+    close(place->client);
+    close(place->served);
+    close(place->listener);
+}
+
+/* As passt does: what it gets back. */
+static int order(struct place *place, int8_t value, int fd)
+{
+    char control[CMSG_SPACE(sizeof fd)] = {0};
+    struct iovec iov = {&value, 1};
+    struct msghdr message = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    struct cmsghdr *passed = CMSG_FIRSTHDR(&message);
+    int8_t answer = 99;
+    passed->cmsg_level = SOL_SOCKET;
+    passed->cmsg_type = SCM_RIGHTS;
+    passed->cmsg_len = CMSG_LEN(sizeof fd);
+    memcpy(CMSG_DATA(passed), &fd, sizeof fd);
+    assert_int_equal(sendmsg(place->passt_fd, &message, 0), 1);
+    int r = repair_serve(&place->repair);
+    if (r < 0)
+        return r;
+    assert_int_equal(recv(place->passt_fd, &answer, 1, MSG_DONTWAIT), 1);
+    return answer;
+}
+
+static bool is_in_repair(int fd)
+{
+    int value = 0;
+    socklen_t length = sizeof value;
+    assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &value, &length), 0);
+    return value;
+}
+
+/* What the client sees: 0 nothing, else poll()'s events. */
+static short client_hears(const struct place *place, int wait_ms)
+{
+    struct pollfd wait = {place->client, POLLIN | POLLRDHUP, 0};
+    return poll(&wait, 1, wait_ms) > 0 ? wait.revents : 0;
+}
+
+static void a_connection_is_frozen_and_thawed(void **state)
+{
+    struct place place;
+    char byte;
+    need_right();
+    begin(&place);
+    assert_int_equal(order(&place, TCP_REPAIR_ON, place.served), TCP_REPAIR_ON);
+    assert_true(is_in_repair(place.served));
+    assert_int_equal(send(place.client, "a", 1, 0), 1);
+    usleep(20000);
+    assert_int_equal(recv(place.served, &byte, 1, MSG_DONTWAIT), -1); /* it did not get through */
+    assert_int_equal(order(&place, TCP_REPAIR_OFF, place.served), TCP_REPAIR_OFF);
+    assert_false(is_in_repair(place.served));
+    struct pollfd wait = {place.served, POLLIN, 0};
+    assert_int_equal(poll(&wait, 1, 3000), 1); /* sent again */
+    assert_int_equal(recv(place.served, &byte, 1, 0), 1);
+    end(&place);
+}
+
+static void nobody_says_that_a_kept_connection_is_gone(void **state)
+{
+    struct place place;
+    need_right();
+    begin(&place);
+    assert_int_equal(order(&place, TCP_REPAIR_ON, place.served), TCP_REPAIR_ON);
+    close(place.served);
+    place.served = -1;
+    assert_int_equal(send(place.client, "a", 1, 0), 1);
+    assert_int_equal(client_hears(&place, 300), 0);
+    repair_drop(place.keep);
+    assert_int_equal(client_hears(&place, 50), 0);       /* gone without a word */
+    assert_int_not_equal(client_hears(&place, 3000), 0); /* but the next attempt is answered */
+    end(&place);
+}
+
+static void who_knows_the_token_has_them_let_go(void **state)
+{
+    struct place place;
+    uint8_t other[REPAIR_TOKEN_BYTES] = {1};
+    need_right();
+    begin(&place);
+    assert_int_equal(order(&place, TCP_REPAIR_ON, place.served), TCP_REPAIR_ON);
+    close(place.served);
+    place.served = -1;
+    repair_keep_ask(other); /* nobody has that one */
+    assert_int_equal(send(place.client, "a", 1, 0), 1);
+    assert_int_equal(client_hears(&place, 500), 0);
+    repair_keep_ask(repair_keep_token(place.keep));
+    assert_int_not_equal(client_hears(&place, 3000), 0);
+    end(&place);
+}
+
+static void orders_that_are_none_end_the_transfer(void **state)
+{
+    struct place place;
+    begin(&place);
+    assert_int_equal(order(&place, 7, place.served), -EPROTO);
+    assert_int_equal(send(place.passt_fd, "\1", 1, 0), 1); /* no socket */
+    assert_int_equal(repair_serve(&place.repair), -EPROTO);
+    close(place.passt_fd);
+    place.passt_fd = -1;
+    assert_int_equal(repair_serve(&place.repair), 0);
+    assert_int_equal(place.repair.fd, -1);
+    end(&place);
+}
+
+static void what_is_no_connection_is_an_error(void **state)
+{
+    struct place place;
+    int fds[2];
+    need_right();
+    begin(&place);
+    assert_int_equal(pipe(fds), 0);
+    assert_true(order(&place, TCP_REPAIR_ON, fds[0]) < 0);
+    close(fds[0]);
+    close(fds[1]);
+    end(&place);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_connection_is_frozen_and_thawed),
+        cmocka_unit_test(nobody_says_that_a_kept_connection_is_gone),
+        cmocka_unit_test(who_knows_the_token_has_them_let_go),
+        cmocka_unit_test(orders_that_are_none_end_the_transfer),
+        cmocka_unit_test(what_is_no_connection_is_an_error),
+    };
+    bool helper;
+    if (repair_find_right(&helper, why_not, sizeof why_not) == 0 && helper)
+        strcpy(why_not, "only passt-repair may set TCP_REPAIR here");
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
