@@ -52,18 +52,32 @@ def test_two_guests_reach_each_other(pair):
     assert net_of(one.machine)["dropped-in"] == net_of(one.machine)["dropped-out"] == 0
 
 
-def test_a_move_costs_a_ping_at_most(pair):
+def unanswered(console, since, count):
+    """[(when the ping before it was answered, when the one behind it was)] of each that was not."""
+    answered = {int(match[1]): line.arrived for line in console.lines[since:] if (match := re.search(r" seq=(\d+) ", line.text))}
+    assert 0 in answered and count - 1 in answered
+    return [(max(at for seq, at in answered.items() if seq < lost), min(at for seq, at in answered.items() if seq > lost))
+            for lost in range(count) if lost not in answered]
+
+
+def test_a_move_costs_the_ping_that_is_under_way_and_no_other(pair):
     """What is in the old process's socket at the pause goes with it, as frames may."""
     one, other = pair
     address = net_of(other.machine)["mac"]
     since = other.console.position()
     other.console.send(f"ping -c {PINGS} -i 0.1 10.0.0.1\n")
     other.console.wait("seq=5 ", 30, since)
+    moves = []
     for _ in range(MOVES):
+        began = time.monotonic()
         move(other)
+        moves.append((began, time.monotonic()))
         time.sleep(0.5)
-    received = int(other.console.wait(r"(\d+) packets received", 60, since).group(1))
-    assert PINGS - MOVES <= received <= PINGS
+    other.console.wait(r"\d+ packets received", 60, since)
+    lost = unanswered(other.console, since, PINGS)
+    during = [[move for move in moves if move[0] < after and move[1] > before] for before, after in lost]
+    assert all(len(one) == 1 for one in during), "a ping was lost where no move was"
+    assert len({one[0] for one in during}) == len(lost), "a move cost more than the ping under way"
     assert net_of(other.machine)["mac"] == address
     other.shell("cat /sys/class/net/eth0/address", re.escape(address))
 
