@@ -47,6 +47,12 @@ bool interface_is_up(const char *name)
     return query(name, SIOCGIFFLAGS, &answer) == 0 && answer.ifr_flags & IFF_UP;
 }
 
+bool interface_is_running(const char *name)
+{
+    struct ifreq answer = {0};
+    return query(name, SIOCGIFFLAGS, &answer) == 0 && answer.ifr_flags & IFF_RUNNING;
+}
+
 bool interface_is_tap(const char *name)
 {
     struct ethtool_drvinfo info = {.cmd = ETHTOOL_GDRVINFO};

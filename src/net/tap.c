@@ -26,6 +26,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/parse.h"
@@ -36,6 +37,7 @@
 #define PIECES_MAX 1024u /* UIO_MAXIOV */
 #define TAP_FLAGS (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR)
 #define WAITING_MAX 4096u /* frames; more than a queue of an interface usually takes */
+#define RUNNING_MS 2000u   /* as long is waited for the kernel's word */
 #define NAME_TEMPLATE "godwit%d"
 #define OFFLOADS_ALWAYS (NET_CHECKSUM | NET_TSO4 | NET_TSO6 | NET_ECN)
 
@@ -399,6 +401,18 @@ static void drop_waiting(const struct net_tap *tap)
 
 /* ---- Operations ---- */
 
+/* The kernel tells a bridge of a carrier some time after it is there, on a busy host a second later.
+ * Until then the bridge drops all that comes from here, announcements as well. */
+static void wait_until_running(const struct net_tap *tap)
+{
+    const struct timespec step = {.tv_nsec = 1000000};
+    for (unsigned ms = 0; ms < RUNNING_MS && interface_is_up(tap->name); ms++) {
+        if (interface_is_running(tap->name))
+            return;
+        nanosleep(&step, NULL);
+    }
+}
+
 static int tap_preopen(struct net *net, unsigned queues, struct gw_error *error)
 {
     struct net_tap *tap = from_net(net);
@@ -408,8 +422,10 @@ static int tap_preopen(struct net *net, unsigned queues, struct gw_error *error)
     if (r == -EBUSY)
         return 0;
     tap->is_fresh = r == 0;
-    if (tap->is_fresh)
+    if (tap->is_fresh) {
         net->mtu = interface_mtu(tap->name);
+        wait_until_running(tap);
+    }
     return r;
 }
 

@@ -14,6 +14,8 @@ bool interface_name_is_valid(const char *name);
 bool interface_exists(const char *name);
 unsigned interface_mtu(const char *name); /* 0: unknown */
 bool interface_is_up(const char *name);   /* as its administrator wants it */
+/* Whether a bridge forwards to it: with a carrier, and the kernel has told others of that. */
+bool interface_is_running(const char *name);
 bool interface_is_tap(const char *name);
 bool interface_has_carrier(const char *name); /* of a tap that is up: some process has it open */
 int interface_set_up(const char *name);       /* negative errno */

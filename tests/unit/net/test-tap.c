@@ -750,6 +750,59 @@ static void a_prepared_tap_has_its_port_and_drops_what_came_before(void **state)
     assert_int_equal(if_nametoindex("vm0"), 0);
 }
 
+enum { OPERATION_UP = 6, MODE_DORMANT = 1 }; /* of linux/if.h, which does not go with net/if.h */
+
+static void set_link_byte(const char *name, unsigned short type, uint8_t value)
+{
+    struct {
+        struct nlmsghdr header;
+        struct ifinfomsg info;
+        struct rtattr attribute;
+        uint8_t value, padding[3];
+    } request = {
+        .header = {sizeof request, RTM_SETLINK, NLM_F_REQUEST | NLM_F_ACK, 1, 0},
+        .info = {.ifi_index = (int)if_nametoindex(name)},
+        .attribute = {RTA_LENGTH(1), type},
+        .value = value,
+    };
+    struct {
+        struct nlmsghdr header;
+        struct nlmsgerr error;
+        char rest[256];
+    } answer;
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    assert_int_equal(send(fd, &request, sizeof request, 0), sizeof request);
+    assert_true(recv(fd, &answer, sizeof answer, 0) > 0);
+    assert_int_equal(answer.error.error, 0);
+    close(fd);
+}
+
+/* As the kernel does when it gets round to it. */
+static void *tell_of_carrier_later(void *opaque)
+{
+    usleep(100000);
+    set_link_byte(opaque, IFLA_OPERSTATE, OPERATION_UP);
+    return NULL;
+}
+
+static void a_prepared_tap_is_one_to_which_a_bridge_forwards(void **state)
+{
+    static char name[] = "vm1";
+    struct bench bench;
+    pthread_t thread;
+    need_taps();
+    close(make_tap(name, IFF_VNET_HDR, true));
+    set_link_byte(name, IFLA_LINKMODE, MODE_DORMANT);
+    interface_flags(name, IFF_UP, 0);
+    bench_new(&bench, "tap:vm1");
+    assert_int_equal(pthread_create(&thread, NULL, tell_of_carrier_later, name), 0);
+    assert_int_equal(net_preopen(bench.net, 1, NULL), 0);
+    assert_true(interface_flags(name, 0, 0) & IFF_RUNNING);
+    pthread_join(thread, NULL);
+    bench_free(&bench);
+    remove_interface(name);
+}
+
 static void one_in_use_can_be_prepared_but_no_other_interface(void **state)
 {
     struct gw_error error = {0};
@@ -797,6 +850,7 @@ int main(void)
             no_frame_asks_for_what_the_guest_does_not_take_while_it_is_handed_over),
         cmocka_unit_test(one_that_was_given_away_can_be_taken_back),
         cmocka_unit_test(a_prepared_tap_has_its_port_and_drops_what_came_before),
+        cmocka_unit_test(a_prepared_tap_is_one_to_which_a_bridge_forwards),
         cmocka_unit_test(one_in_use_can_be_prepared_but_no_other_interface),
     };
     enter_namespace();
