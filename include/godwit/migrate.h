@@ -184,6 +184,9 @@ struct gw_destination_ops {
     /* Takes the host resources that the source has released (disk locks); before the first
      * instruction. When it fails the source takes the guest back. */
     int (*acquire)(void *vm, struct gw_error *error);
+    /* How long acquire() is likely to take, from what has been measured; 0: not worth telling. After
+     * load_state() of a rehearsal, for the source's prediction of the pause. May be NULL. */
+    uint64_t (*expect_acquire_us)(void *vm);
     /* The guest is ours: run it (or leave it paused when it came so). A failure says that no
      * instruction was executed; the source then takes the guest back. */
     int (*start)(void *vm, bool run, struct gw_error *error);

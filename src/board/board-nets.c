@@ -186,6 +186,14 @@ int board_check_nets(const struct board *board, struct gw_error *error)
     return 0;
 }
 
+uint64_t board_expect_acquire_us(const struct board *board)
+{
+    uint64_t us = 0;
+    for (unsigned i = 0; i < board->config.net_count; i++)
+        us += board->link[i].back_end->acquire_us;
+    return us;
+}
+
 /* ---- Connections ---- */
 
 void board_pack_nets(struct board *board, void (*refused)(void *opaque, const char *sentence),

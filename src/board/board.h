@@ -156,6 +156,8 @@ int board_sync_disks(struct board *board, struct gw_error *error);
  * machine must be stopped. The loop's.
  */
 int board_acquire_nets(struct board *board, struct gw_error *error);
+/* What that will take of a deferred board's time, where it was measured. The loop's. */
+uint64_t board_expect_acquire_us(const struct board *board);
 /* Closes them: nothing is sent or answered from here any more (source before COMMIT). The board
  * can only be freed or acquire again afterwards. The machine must be stopped. The loop's. */
 void board_release_nets(struct board *board);

@@ -147,6 +147,15 @@ static int check_part(const struct gw_destination *destination, const struct wir
     return 0;
 }
 
+static uint32_t expected_acquire_us(const struct gw_destination *destination)
+{
+    const struct gw_destination_ops *ops = destination->config.ops;
+    uint64_t us = destination->tells_acquire && ops->expect_acquire_us
+                      ? ops->expect_acquire_us(destination->config.vm)
+                      : 0;
+    return us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
+}
+
 static void report_rehearsal(struct gw_destination *destination, int r,
                              const struct gw_error *error)
 {
@@ -156,7 +165,8 @@ static void report_rehearsal(struct gw_destination *destination, int r,
                       .load_ns = destination->load_ns,
                       .layer = r < 0 ? (uint32_t)error->layer : 0,
                       .code = r < 0 ? (uint32_t)(error->code ? error->code : GW_CODE_INTERNAL) : 0,
-                      .text_bytes = (uint32_t)length}};
+                      .text_bytes = (uint32_t)length,
+                      .acquire_us = expected_acquire_us(destination)}};
     session_post(&destination->own_session, WIRE_REHEARSED, &body, error->message, length);
     if (r < 0)
         destination_event(destination, "rehearsal failed: %s", error->message);

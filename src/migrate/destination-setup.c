@@ -82,6 +82,7 @@ static int take_offer(struct gw_destination *destination, const struct wire_offe
     destination->accepted = true;
     monitor_leave(&destination->monitor);
     destination->tells_progress = features & WIRE_FEATURE_PROGRESS;
+    destination->tells_acquire = features & WIRE_FEATURE_ACQUIRE;
     union wire_body body = {.accept = {.features = features,
                                        .record_ns = record_ns,
                                        .data_channels = destination->data_expected}};

@@ -87,6 +87,7 @@ struct gw_destination {
     uint32_t state_attempt; /* of the state that was loaded last; 0: rehearsal or none */
     uint64_t load_ns;
     bool tells_progress;        /* granted */
+    bool tells_acquire;         /* granted */
     uint32_t told_round;        /* by PROGRESS */
     uint64_t told_ns;           /* and when, CLOCK_MONOTONIC */
     uint32_t attempt;           /* of the SWITCH that is on; 0: none */

@@ -118,6 +118,8 @@ static int take_rehearsed(struct gw_source *source, const struct message *messag
     }
     source->rehearsal = REHEARSAL_PASSED;
     source->measured.load_us = rehearsed->load_ns / 1000;
+    if (rehearsed->acquire_us > 0)
+        source->measured.start_us = rehearsed->acquire_us;
     source_event(
         source, "rehearsal: %llu bytes of device state, saved in %llu us, loaded in %llu us",
         (unsigned long long)source->state_bytes, (unsigned long long)source->measured.save_us,

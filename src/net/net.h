@@ -91,6 +91,7 @@ struct net {
     _Atomic bool link_up;
     bool follows;                /* open connections follow to another host */
     char stays[NET_STAYS_BYTES]; /* why they do not: what follows "because" in a sentence */
+    uint64_t acquire_us; /* how long net_acquire() is likely to take, as measured; 0: next to nothing */
 };
 
 /* `text` is what follows --net, without the options that are the device's (docs/control.md). Opens

@@ -25,6 +25,7 @@
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "net/backend.h"
 #include "net/user-internal.h"
 
@@ -78,10 +79,9 @@ static int look(struct net_user *user, struct gw_error *error)
 
 /* ---- passt comes and goes ---- */
 
-static int start(struct net_user *user, struct gw_error *error)
+static int start(struct net_user *user, char *const *forwards, struct gw_error *error)
 {
-    return passt_start(&user->passt, user->kind.way, user->forwards.arguments, &user->stream_fd,
-                       error);
+    return passt_start(&user->passt, user->kind.way, forwards, &user->stream_fd, error);
 }
 
 /* It has said that it serves. */
@@ -167,7 +167,7 @@ static void retry(struct net_link *link)
     struct gw_error error;
     if (user->passt.pid != 0)
         return;
-    if (start(user, &error) < 0) {
+    if (start(user, user->forwards.arguments, &error) < 0) {
         link_is_down(link, "%s", error.message);
         link_retry(link);
     } else {
@@ -222,15 +222,34 @@ static int refuse_launch(struct net_user *user, int r, struct gw_error *error)
                         fault[0] ? fault : why);
 }
 
-int user_launch(struct net_user *user, struct gw_error *error)
+static int launch(struct net_user *user, char *const *forwards, struct gw_error *error)
 {
-    int r = start(user, error);
+    int r = start(user, forwards, error);
     if (r < 0)
         return r;
     r = passt_wait_ready(&user->passt);
     if (r > 0)
         r = connect_vhost(user);
     return r < 0 ? refuse_launch(user, r, error) : 0;
+}
+
+int user_launch(struct net_user *user, struct gw_error *error)
+{
+    return launch(user, user->forwards.arguments, error);
+}
+
+/* How long a launch takes, by one that forwards nothing. */
+static uint64_t measure_launch(struct net_user *user)
+{
+    char *const nothing[] = {NULL};
+    char why[256];
+    struct gw_error ignored;
+    uint64_t began_ns = host_monotonic_ns();
+    if (launch(user, nothing, &ignored) < 0)
+        return 0;
+    uint64_t took_ns = host_monotonic_ns() - began_ns;
+    user_stop(user, why, sizeof why);
+    return took_ns / 1000;
 }
 
 /* One that was launched early may have ended since. */
@@ -284,8 +303,8 @@ static int user_preopen(struct net *net, unsigned queues, struct gw_error *error
     if (r < 0)
         return r;
     pthread_mutex_lock(&user->peer.link.lock);
-    if (!is_launched(user))
-        (void)user_launch(user, &ignored);
+    if (!is_launched(user) && user_launch(user, &ignored) < 0)
+        net->acquire_us = measure_launch(user);
     pthread_mutex_unlock(&user->peer.link.lock);
     return 0;
 }

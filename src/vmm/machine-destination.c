@@ -8,6 +8,7 @@
 #include "vmm/machine-internal.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -222,6 +223,22 @@ static int op_acquire(void *vm, struct gw_error *error)
                           &(struct operation){.machine = machine, .error = error});
 }
 
+static int expect_on_loop(void *argument)
+{
+    const struct machine *machine = ((struct operation *)argument)->machine;
+    uint64_t us = machine->board ? board_expect_acquire_us(machine->board) : 0;
+
+    return us < INT_MAX ? (int)us : INT_MAX;
+}
+
+static uint64_t op_expect_acquire_us(void *vm)
+{
+    struct machine *machine = vm;
+
+    return (uint64_t)loop_calls_run(machine->calls, expect_on_loop,
+                                    &(struct operation){.machine = machine});
+}
+
 static int start_on_loop(void *argument)
 {
     struct operation *operation = argument;
@@ -279,6 +296,7 @@ static const struct gw_destination_ops destination_ops = {
     .prepare = op_prepare,
     .load_state = op_load_state,
     .acquire = op_acquire,
+    .expect_acquire_us = op_expect_acquire_us,
     .start = op_start,
     .discard = op_discard,
     .look_networks = machine_look_networks,

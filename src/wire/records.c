@@ -55,7 +55,7 @@ static const struct field state_fields[] = {
     F(wire_state, total_bytes), F(wire_state, serial), {0}};
 static const struct field rehearsed_fields[] = {
     F(wire_rehearsed, serial), F(wire_rehearsed, load_ns), F(wire_rehearsed, layer),
-    F(wire_rehearsed, code), F(wire_rehearsed, text_bytes), Z(wire_rehearsed), {0}};
+    F(wire_rehearsed, code), F(wire_rehearsed, text_bytes), F(wire_rehearsed, acquire_us), {0}};
 static const struct field switch_fields[] = {
     F(wire_switch, attempt), F(wire_switch, verify), F(wire_switch, budget_ns),
     F(wire_switch, stopped_ns), {0}};

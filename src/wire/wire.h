@@ -122,9 +122,11 @@ enum wire_feature {
     WIRE_FEATURE_REHEARSAL = 1 << 1,
     WIRE_FEATURE_QUERY = 1 << 2,
     WIRE_FEATURE_PROGRESS = 1 << 3,
+    WIRE_FEATURE_ACQUIRE = 1 << 4,
 };
 #define WIRE_FEATURES_KNOWN                                                                        \
-    (WIRE_FEATURE_VERIFY_RAM | WIRE_FEATURE_REHEARSAL | WIRE_FEATURE_QUERY | WIRE_FEATURE_PROGRESS)
+    (WIRE_FEATURE_VERIFY_RAM | WIRE_FEATURE_REHEARSAL | WIRE_FEATURE_QUERY |                        \
+     WIRE_FEATURE_PROGRESS | WIRE_FEATURE_ACQUIRE)
 
 struct wire_region {
     char name[32]; /* NUL-terminated */
@@ -179,7 +181,8 @@ struct wire_state {
 };
 struct wire_rehearsed {
     uint64_t serial, load_ns;
-    uint32_t layer, code, text_bytes, zero;
+    uint32_t layer, code, text_bytes;
+    uint32_t acquire_us; /* with WIRE_FEATURE_ACQUIRE, else 0 */
 };
 struct wire_switch {
     uint32_t attempt, verify;

@@ -111,6 +111,14 @@ def move(guest):
     return info["x-godwit"]
 
 
+def test_the_start_of_passt_is_in_the_prediction_where_it_is_in_the_pause(networked):
+    """On one host its ports are in use until the source has given them up."""
+    guest, _, _ = networked
+    told = move(guest)
+    assert told["predicted-pause-us"] > 0.5 * told["pause"]["start"], told
+    assert told["pause"]["start"] > 1000, "passt was not started in the pause: this has shown nothing"
+
+
 def test_connections_in_both_directions_follow_the_guest(networked):
     guest, stream, ticker = networked
     goes_on(stream, ticker)

@@ -383,10 +383,16 @@ static void fake_discard(void *opaque)
     drop_memory(vmm);
 }
 
+static uint64_t fake_expect_acquire_us(void *opaque)
+{
+    return ((struct fake_vmm *)opaque)->expect_acquire_us;
+}
+
 const struct gw_destination_ops fake_destination_ops = {
     .prepare = fake_prepare,
     .load_state = fake_load,
     .acquire = fake_acquire,
+    .expect_acquire_us = fake_expect_acquire_us,
     .start = fake_start,
     .discard = fake_discard,
 };

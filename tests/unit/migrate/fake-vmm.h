@@ -25,6 +25,7 @@ struct fake_vmm {
     uint64_t hot_pages; /* the writers' working set */
     _Atomic unsigned nap_us; /* between two writes of one writer */
     uint64_t state_bytes;    /* besides the notes */
+    uint64_t expect_acquire_us;
     bool populate; /* destination: all memory, before the source is accepted */
     /* what is to go wrong */
     const char *refuse_prepare, *fail_save, *fail_load, *fail_final_load, *fail_acquire,

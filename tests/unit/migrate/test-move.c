@@ -58,6 +58,19 @@ static void a_running_guest_moves_over_tcp_with_ipv6(void **state)
     moves_over("tcp:[::1]:0");
 }
 
+static void what_the_destination_expects_to_need_is_in_the_prediction(void **state)
+{
+    struct pair pair;
+    pair_init(&pair, 8 * MIB_PAGES, 3 * MIB_PAGES);
+    pair.to->expect_acquire_us = 60000;
+    pair_listen(&pair, "unix:");
+    pair_send(&pair, NULL);
+    pair_wait(&pair);
+    pair_assert_moved(&pair);
+    assert_true(pair_source_info(&pair).predicted_pause_us > 60000);
+    pair_fini(&pair);
+}
+
 static void a_running_guest_moves_over_a_passed_descriptor(void **state)
 {
     struct pair pair;
@@ -269,6 +282,7 @@ int main(void)
         cmocka_unit_test(a_running_guest_moves_over_unix),
         cmocka_unit_test(a_running_guest_moves_over_tcp),
         cmocka_unit_test(a_running_guest_moves_over_tcp_with_ipv6),
+        cmocka_unit_test(what_the_destination_expects_to_need_is_in_the_prediction),
         cmocka_unit_test(a_running_guest_moves_over_a_passed_descriptor),
         cmocka_unit_test(a_running_guest_moves_through_a_command),
         cmocka_unit_test(a_paused_guest_arrives_paused),
