@@ -12,7 +12,7 @@ import pytest
 from godwit_tools import passt
 from godwit_tools.foreign_apt import FetchError
 from godwit_tools.machine import Host
-from godwit_tools.netns import inside
+from godwit_tools.netns import NotPermitted, inside
 from godwit_tools.proxy import TO_SOURCE, Proxy
 from godwit_tools.stream import Stream
 
@@ -50,8 +50,8 @@ def free_port():
 class Ticker:
     """A server on the host to which the guest connects and sends numbers, one a line: none may be missing."""
 
-    def __init__(self):
-        self.server = socket.create_server(("127.0.0.1", 0))
+    def __init__(self, address="127.0.0.1"):
+        self.server = socket.create_server((address, 0))
         self.port = self.server.getsockname()[1]
         self.last, self.problem = 0, None
         threading.Thread(target=self._serve, daemon=True).start()
@@ -76,15 +76,20 @@ class Ticker:
         assert self.problem is None and self.last >= number, f"{self.problem}; at {self.last}, {number} was expected"
 
 
+def start(boot, port, ticker, where, **options):
+    """A guest whose keeper has that port of the host, and that sends the ticker numbers."""
+    guest = boot(run="shell", ready="guest# ", disk=False, nets=[f"user,tcp={port}:7000"], **options)
+    guest.shell("network-up 10.0.2.15/24; ip route add default via 10.0.2.2; net-keeper &", "net-keeper: listening")
+    guest.shell(f"(i=0; while :; do i=$((i+1)); echo $i; sleep {TICK_S}; done | nc {where} {ticker.port}) & echo nc=on", "^nc=on")
+    ticker.wait_for(3)
+    return guest
+
+
 @pytest.fixture
 def networked(boot):
     """A guest with a checked stream into it, and a connection that it has opened itself."""
-    port = free_port()
-    guest = boot(run="shell", ready="guest# ", disk=False, nets=[f"user,tcp={port}:7000"])
-    guest.shell("network-up 10.0.2.15/24; ip route add default via 10.0.2.2; net-keeper &", "net-keeper: listening")
-    ticker = Ticker()
-    guest.shell(f"(i=0; while :; do i=$((i+1)); echo $i; sleep {TICK_S}; done | nc 10.0.2.2 {ticker.port}) & echo nc=on", "^nc=on")
-    ticker.wait_for(3)
+    port, ticker = free_port(), Ticker()
+    guest = start(boot, port, ticker, "10.0.2.2")
     stream = Stream("127.0.0.1", port=port)
     yield guest, stream, ticker
     stream.socket.close()
@@ -198,3 +203,82 @@ def test_connections_go_on_at_the_source_when_the_destination_refuses_in_the_pau
             assert info["status"] == "failed" and "passt" in info["error-desc"], info
             guest.machine.wait_status("running")
             goes_on(stream, ticker)
+
+
+class TwoHosts:
+    """Two hosts that have the same address in turn, and a client; each in a namespace, at a switch that knows who has it."""
+
+    ADDRESS, CLIENT, MAC = "10.79.0.1", "10.79.0.100", "02:00:0a:4f:00:01"
+
+    def __init__(self):
+        self.names = {role: f"godwit-{os.getpid()}-{role}" for role in ("usera", "userb", "client", "switch")}
+        self.at = "usera"
+        for name in self.names.values():
+            self._run("ip", "netns", "add", name)
+            self._run("ip", "-n", name, "link", "set", "lo", "up")
+        self._run("ip", "-n", self.names["switch"], "link", "add", "br0", "up", "type", "bridge", "forward_delay", "0")
+        for role, address in (("usera", self.ADDRESS), ("userb", self.ADDRESS), ("client", self.CLIENT)):
+            self._plug_in(role, address)
+        self._run("ip", "-n", self.names["switch"], "link", "set", "to-userb", "nomaster")
+
+    def _run(self, *command):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise NotPermitted(f"'{' '.join(command)}' failed: {done.stderr.strip()}")
+
+    def _plug_in(self, role, address):
+        name, switch = self.names[role], self.names["switch"]
+        self._run("ip", "-n", switch, "link", "add", f"to-{role}", "type", "veth", "peer", "name", "eth0", "netns", name)
+        if role != "client":
+            self._run("ip", "-n", name, "link", "set", "eth0", "address", self.MAC)
+        self._run("ip", "-n", name, "addr", "add", f"{address}/24", "dev", "eth0")
+        self._run("ip", "-n", name, "link", "set", "eth0", "up")
+        self._run("ip", "-n", name, "route", "add", "default", "via", self.CLIENT)
+        self._run("ip", "-n", switch, "link", "set", f"to-{role}", "up", "master", "br0")
+
+    def other(self):
+        return "userb" if self.at == "usera" else "usera"
+
+    def turn(self):
+        """The address is the other's."""
+        switch = self.names["switch"]
+        self._run("ip", "-n", switch, "link", "set", f"to-{self.at}", "nomaster")
+        self.at = self.other()
+        self._run("ip", "-n", switch, "link", "set", f"to-{self.at}", "master", "br0")
+
+    def close(self):
+        for name in self.names.values():
+            subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+
+
+@pytest.fixture
+def two_hosts():
+    hosts = None
+    try:
+        hosts = TwoHosts()
+        yield hosts
+    except NotPermitted as why:
+        pytest.skip(f"no network of two hosts can be made here: {why}")
+    finally:
+        if hosts:
+            hosts.close()
+
+
+def test_connections_follow_to_another_host_that_gets_the_address(boot, two_hosts, tmp_path):
+    client = two_hosts.names["client"]
+    ticker = inside(client, lambda: Ticker(two_hosts.CLIENT))
+    guest = start(boot, 7000, ticker, two_hosts.CLIENT, host=Host(tmp_path / "usera", two_hosts.names["usera"]))
+    stream = inside(client, lambda: Stream(two_hosts.ADDRESS))
+    goes_on(stream, ticker)
+    for number in range(4):
+        there = Host(tmp_path / f"move{number}", two_hosts.names[two_hosts.other()])
+        source, receiver = guest.machine, guest.receiver(f"unix:{tmp_path}/to{number}", host=there)
+        source.migrate(receiver.uri)
+        info = source.wait_migration(60)
+        two_hosts.turn()
+        assert info["status"] == "completed", info.get("error-desc")
+        receiver.wait_status("running")
+        goes_on(stream, ticker)
+        guest.arrived(receiver)
+        print(f"pause {info['x-godwit']['pause-us'] / 1000:.1f} ms: {info['x-godwit']['pause']}")
+    stream.socket.close()
