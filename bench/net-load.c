@@ -2,13 +2,14 @@
 /*
  * Traffic for a guest, made outside of it, at little cost:
  *
- *   net-load frames INTERFACE MAC BYTES SECONDS [tso]   frames into a tap, so many at most waiting in it
- *   net-load echo ADDRESS PORT BYTES WINDOW SECONDS     numbered datagrams and their answers
+ *   net-load frames INTERFACE MAC BYTES SECONDS [tso]   frames into a tap, so many at most waiting
+ * in it net-load echo ADDRESS PORT BYTES WINDOW SECONDS     numbered datagrams and their answers
  *   net-load datagrams PORT SECONDS                     counts datagrams that come
  *   net-load tcp-in ADDRESS PORT SECONDS                what a stream brings
  *   net-load tcp-out ADDRESS PORT SECONDS               what a stream takes
  *
- * Prints a line of words: frames=, bytes=, seconds=, and for an echo lost=, median_us=, slow_us= (99 %).
+ * Prints a line of words: frames=, bytes=, seconds=, and for an echo lost=, median_us=, slow_us=
+ * (99 %).
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -85,7 +86,8 @@ struct tap {
     uint64_t before;
 };
 
-/* A line "NAME: " with eight numbers of what came out of it and eight of what went in, packets second. */
+/* A line "NAME: " with eight numbers of what came out of it and eight of what went in, packets
+ * second. */
 static uint64_t tap_taken(const struct tap *tap)
 {
     char text[8192], name[IF_NAMESIZE + 1];
@@ -96,7 +98,8 @@ static uint64_t tap_taken(const struct tap *tap)
     text[n] = 0;
     uint64_t taken;
     const char *line = strstr(text, name);
-    if (!line || sscanf(line + strlen(name), "%*u %*u %*u %*u %*u %*u %*u %*u %*u %lu", &taken) != 1)
+    if (!line ||
+        sscanf(line + strlen(name), "%*u %*u %*u %*u %*u %*u %*u %*u %*u %lu", &taken) != 1)
         die(tap->name);
     return taken - tap->before;
 }
@@ -104,7 +107,8 @@ static uint64_t tap_taken(const struct tap *tap)
 static struct tap tap_open(const char *interface, bool tso)
 {
     struct tap tap = {.name = interface, .socket = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)};
-    struct sockaddr_ll where = {.sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex(interface)};
+    struct sockaddr_ll where = {.sll_family = AF_PACKET,
+                                .sll_ifindex = (int)if_nametoindex(interface)};
     int on = 1, room = 16 << 20;
     /* Sent around the queueing discipline: the tap's own queue is the only one. */
     if (tap.socket < 0 || bind(tap.socket, (struct sockaddr *)&where, sizeof where) < 0 ||
@@ -125,7 +129,8 @@ struct load {
     size_t bytes, number_at;
 };
 
-/* A datagram or a TCP segment from nobody to the guest's card. Checksums: none, or left to the guest. */
+/* A datagram or a TCP segment from nobody to the guest's card. Checksums: none, or left to the
+ * guest. */
 static struct load make_load(const char *mac, size_t bytes, bool tso)
 {
     struct load load = {.bytes = bytes, .number_at = tso ? NUMBER_AT_TCP : NUMBER_AT_UDP};
@@ -150,14 +155,19 @@ static struct load make_load(const char *mac, size_t bytes, bool tso)
         put16(ip + 24, 0);
         ip[32] = 0x50;
         ip[33] = 0x10;
-        load.header = (struct virtio_net_hdr){.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
-            .hdr_len = NUMBER_AT_TCP, .gso_size = SEGMENT_BYTES, .csum_start = 34, .csum_offset = 16};
+        load.header = (struct virtio_net_hdr){.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+                                              .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+                                              .hdr_len = NUMBER_AT_TCP,
+                                              .gso_size = SEGMENT_BYTES,
+                                              .csum_start = 34,
+                                              .csum_offset = 16};
     }
     memcpy(frame + load.number_at, "godwit1\n", 8);
     return load;
 }
 
-static uint64_t send_burst(const struct tap *tap, const struct load *load, bool tso, uint64_t number)
+static uint64_t send_burst(const struct tap *tap, const struct load *load, bool tso,
+                           uint64_t number)
 {
     static uint8_t rest[FRAME_MAX];
     static struct load copies[BURST];
@@ -187,7 +197,8 @@ static int frames(char **words, bool tso)
 {
     struct tap tap = tap_open(words[0], tso);
     struct load load = make_load(words[1], number_of(words[2]), tso);
-    uint64_t began = host_monotonic_ns(), end = began + number_of(words[3]) * SECOND_NS, sent = 0, window = tso ? 64 : TAP_WINDOW;
+    uint64_t began = host_monotonic_ns(), end = began + number_of(words[3]) * SECOND_NS, sent = 0,
+             window = tso ? 64 : TAP_WINDOW;
     while (host_monotonic_ns() < end) {
         if (sent - tap_taken(&tap) <= window - BURST)
             sent += send_burst(&tap, &load, tso, sent);
@@ -197,7 +208,8 @@ static int frames(char **words, bool tso)
     double seconds = (double)(host_monotonic_ns() - began) / 1e9;
     usleep(20000);
     uint64_t taken = tap_taken(&tap);
-    printf("frames=%lu bytes=%lu seconds=%.3f lost=%ld\n", taken, taken * load.bytes, seconds, (long)(sent - taken));
+    printf("frames=%lu bytes=%lu seconds=%.3f lost=%ld\n", taken, taken * load.bytes, seconds,
+           (long)(sent - taken));
     return 0;
 }
 
@@ -205,7 +217,8 @@ static int frames(char **words, bool tso)
 
 static int open_to(const char *address, const char *port, int type)
 {
-    struct sockaddr_in there = {.sin_family = AF_INET, .sin_port = htons((uint16_t)number_of(port))};
+    struct sockaddr_in there = {.sin_family = AF_INET,
+                                .sin_port = htons((uint16_t)number_of(port))};
     int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0), room = 4 << 20;
     if (fd < 0 || inet_pton(AF_INET, address, &there.sin_addr) != 1)
         die(address);
@@ -248,7 +261,8 @@ static void prepare_messages(struct echo *echo, uint8_t (*buffers)[FRAME_MAX], s
 static void ask(struct echo *echo, uint64_t window)
 {
     while (echo->under_way < window) {
-        unsigned count = window - echo->under_way < BURST ? (unsigned)(window - echo->under_way) : BURST;
+        unsigned count =
+            window - echo->under_way < BURST ? (unsigned)(window - echo->under_way) : BURST;
         uint64_t now = host_monotonic_ns();
         prepare_messages(echo, echo->out, echo->bytes);
         for (unsigned i = 0; i < count; i++) {
@@ -297,7 +311,8 @@ static int echo(char **words)
     uint64_t window = number_of(words[3]);
     echo.bytes = number_of(words[2]);
     echo.times_ns = calloc(TIMES_MAX, sizeof *echo.times_ns);
-    if (window < 1 || window > WINDOW_MAX || echo.bytes < 8 || echo.bytes > FRAME_MAX || !echo.times_ns) {
+    if (window < 1 || window > WINDOW_MAX || echo.bytes < 8 || echo.bytes > FRAME_MAX ||
+        !echo.times_ns) {
         fprintf(stderr, "net-load: 1 to %u datagrams of 8 to %u bytes\n", WINDOW_MAX, FRAME_MAX);
         return 2;
     }
@@ -311,9 +326,9 @@ static int echo(char **words)
     double seconds = (double)(host_monotonic_ns() - began) / 1e9;
     qsort(echo.times_ns, echo.times, sizeof *echo.times_ns, compare);
     size_t last = echo.times ? echo.times - 1 : 0;
-    printf("frames=%lu bytes=%lu seconds=%.3f lost=%lu median_us=%.1f slow_us=%.1f\n", echo.answered,
-           echo.answered * echo.bytes, seconds, echo.lost, (double)echo.times_ns[last / 2] / 1e3,
-           (double)echo.times_ns[last * 99 / 100] / 1e3);
+    printf("frames=%lu bytes=%lu seconds=%.3f lost=%lu median_us=%.1f slow_us=%.1f\n",
+           echo.answered, echo.answered * echo.bytes, seconds, echo.lost,
+           (double)echo.times_ns[last / 2] / 1e3, (double)echo.times_ns[last * 99 / 100] / 1e3);
     return 0;
 }
 
@@ -322,7 +337,8 @@ static int datagrams(char **words)
     static uint8_t buffers[BURST][FRAME_MAX];
     struct mmsghdr messages[BURST] = {0};
     struct iovec pieces[BURST];
-    struct sockaddr_in here = {.sin_family = AF_INET, .sin_port = htons((uint16_t)number_of(words[0]))};
+    struct sockaddr_in here = {.sin_family = AF_INET,
+                               .sin_port = htons((uint16_t)number_of(words[0]))};
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), room = 4 << 20;
     if (fd < 0 || bind(fd, (struct sockaddr *)&here, sizeof here) < 0)
         die("socket");
@@ -333,13 +349,15 @@ static int datagrams(char **words)
         messages[i].msg_hdr.msg_iov = &pieces[i];
         messages[i].msg_hdr.msg_iovlen = 1;
     }
-    uint64_t began = host_monotonic_ns(), end = began + number_of(words[1]) * SECOND_NS, count = 0, bytes = 0;
+    uint64_t began = host_monotonic_ns(), end = began + number_of(words[1]) * SECOND_NS, count = 0,
+             bytes = 0;
     while (host_monotonic_ns() < end) {
         int got = recvmmsg(fd, messages, BURST, MSG_WAITFORONE, NULL);
         for (int i = 0; i < got; i++, count++)
             bytes += messages[i].msg_len;
     }
-    printf("frames=%lu bytes=%lu seconds=%.3f\n", count, bytes, (double)(host_monotonic_ns() - began) / 1e9);
+    printf("frames=%lu bytes=%lu seconds=%.3f\n", count, bytes,
+           (double)(host_monotonic_ns() - began) / 1e9);
     return 0;
 }
 
@@ -350,7 +368,8 @@ static int tcp(char **words, ssize_t (*move)(int fd, void *bytes, size_t count))
     const struct timeval wait = {.tv_usec = 100000};
     limit_waits(fd, 100);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
-    if (send(fd, bytes, 1, MSG_NOSIGNAL) != 1) /* asks for the stream: some proxies wait for the client's first word */
+    if (send(fd, bytes, 1, MSG_NOSIGNAL) !=
+        1) /* asks for the stream: some proxies wait for the client's first word */
         die("send");
     uint64_t began = host_monotonic_ns(), end = began + number_of(words[2]) * SECOND_NS, total = 0;
     while (host_monotonic_ns() < end) {

@@ -431,16 +431,15 @@ op_SW:
 op_SD:
     STORE_VALUE(64, RS2)
 
-/* Several accesses by one base register in one page (block.c). Else the first is done alone, and the
- * next slot is the second's own. */
+/* Several accesses by one base register in one page (block.c). Else the first is done alone, and
+ * the next slot is the second's own. */
 #define IN_PAGE(bits) (((bits) & ~(uint64_t)(GW_PAGE_BYTES - 8)) == 0)
 #define ADDRESS(slot) (RS1 + (uint64_t)(int64_t)insn[slot].imm)
 #define LOADED(slot)                                                                               \
     x[insn[slot].rd] = le64toh(__atomic_load_n(HOST(entry, at##slot, uint64_t), __ATOMIC_RELAXED))
 #define STORED(slot)                                                                               \
     __atomic_store_n(HOST(entry, at##slot, uint64_t), htole64(x[insn[slot].rs2]), __ATOMIC_RELAXED)
-op_LD2:
-{
+op_LD2 : {
     uint64_t at0 = ADDRESS(0), at1 = ADDRESS(1);
     const struct rv_tlb_entry *entry = ENTRY(at0);
     if (unlikely(!MATCHES(entry->read_tag, at0, 8) || !IN_PAGE(at0 ^ at1)))
@@ -449,8 +448,7 @@ op_LD2:
     LOADED(1);
     SKIP(2);
 }
-op_LD4:
-{
+op_LD4 : {
     uint64_t at0 = ADDRESS(0), at1 = ADDRESS(1), at2 = ADDRESS(2), at3 = ADDRESS(3);
     const struct rv_tlb_entry *entry = ENTRY(at0);
     if (unlikely(!MATCHES(entry->read_tag, at0, 8) ||
@@ -462,8 +460,7 @@ op_LD4:
     LOADED(3);
     SKIP(4);
 }
-op_SD2:
-{
+op_SD2 : {
     uint64_t at0 = ADDRESS(0), at1 = ADDRESS(1);
     const struct rv_tlb_entry *entry = ENTRY(at0);
     if (unlikely(!MATCHES(entry->write_tag, at0, 8) || !IN_PAGE(at0 ^ at1)))
@@ -473,8 +470,7 @@ op_SD2:
     MARK(entry);
     SKIP(2);
 }
-op_SD4:
-{
+op_SD4 : {
     uint64_t at0 = ADDRESS(0), at1 = ADDRESS(1), at2 = ADDRESS(2), at3 = ADDRESS(3);
     const struct rv_tlb_entry *entry = ENTRY(at0);
     if (unlikely(!MATCHES(entry->write_tag, at0, 8) ||
