@@ -2,7 +2,8 @@
 """
 pinger.py INTERVAL_MS ADDRESS...: pings each address, of either family, at an even pace until its standard input ends.
 Then it prints, as JSON, what was not as it should be: silences, losses, answers that came twice. Times are of the
-kernel, when the answer came in, in seconds of CLOCK_REALTIME; so a pinger that waits for a CPU does not make silences.
+kernel, when the answer came in, in seconds of CLOCK_REALTIME. While the pinger itself got no CPU and asked nothing there
+is no silence either: those times are told as well.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ import sys
 import time
 
 SILENCE_S = 0.005            # shorter ones are not told
+LATE_S = 0.002
 ECHO = {socket.AF_INET: (8, 0), socket.AF_INET6: (128, 129)}    # request, answer
 SO_TIMESTAMPNS = 35
 ICMP6_FILTER = 1
@@ -89,7 +91,7 @@ def main():
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     print("begun", flush=True)
-    due, latest = time.monotonic(), 0
+    due, unasked, asked = time.monotonic(), [], time.time()
     while True:
         wait = max(due - time.monotonic(), 0)
         ready = select.select([sys.stdin, *(t.socket for t in targets)], [], [], wait)[0]
@@ -97,7 +99,9 @@ def main():
             break
         now = time.monotonic()
         if now >= due:
-            latest = max(latest, now - due)
+            before, asked = asked, time.time()
+            if asked - before > interval + LATE_S:
+                unasked.append((before, asked))
             for target in targets:
                 target.send()
             due = max(due + interval, now - 10 * interval)
@@ -107,7 +111,7 @@ def main():
     time.sleep(0.2)
     for target in targets:
         target.receive()
-    print(json.dumps({"latest_ms": latest * 1000, "targets": [target.report() for target in targets]}))
+    print(json.dumps({"unasked": unasked, "targets": [target.report() for target in targets]}))
 
 
 if __name__ == "__main__":

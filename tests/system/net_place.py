@@ -114,11 +114,12 @@ class Watch:
         self.captures = [Capture(place.network, place.network.port(host), "in", f"ether src {place.mac}", directory)
                          for host in place.network.hosts]
         self.pinger = Probe(place.network, CLIENT, "pinger", every_ms, GUEST4, GUEST6)
-        self.targets, self.seen = [], []
+        self.targets, self.unasked, self.seen = [], [], []
 
     def finish(self):
         """Nothing was answered twice."""
-        self.targets = self.pinger.finish()["targets"]
+        pings = self.pinger.finish()
+        self.targets, self.unasked = pings["targets"], pings["unasked"]
         self.seen = [capture.stop() for capture in self.captures]
         assert all(target["twice"] == 0 and target["answered"] > 0 for target in self.targets)
 
@@ -142,9 +143,13 @@ class Watch:
         assert len(answers) > ANSWERS_A_MOVE * moves
         assert [answer for answer, count in answers.items() if count > 1] == []
 
+    def length_ms(self, since, to):
+        """Of a silence, without the times when nobody asked."""
+        return 1000 * (to - since - sum(max(min(to, end) - max(since, begin), 0) for begin, end in self.unasked))
+
     def silences_ms(self):
         """The longest around each handoff."""
-        return [max((1000 * (to - since) for target in self.targets for since, to in target["silences"]
+        return [max((self.length_ms(since, to) for target in self.targets for since, to in target["silences"]
                      if to > last and since < first), default=0) for last, first in self.handoffs()]
 
     def close(self):
