@@ -10,8 +10,10 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "net/repair-keep.h"
@@ -181,6 +183,26 @@ static void what_is_no_connection_is_an_error(void **state)
     end(&place);
 }
 
+/* As somebody without rights, in a process of its own. */
+static void who_has_no_right_is_told_what_would_have(void **state)
+{
+    char why[256] = "";
+    bool helper;
+    need_right();
+    pid_t child = fork();
+    if (child == 0) {
+        setenv("PATH", "/nonexistent", 1);
+        bool refused = setresuid(65534, 65534, 65534) == 0 &&
+                       repair_find_right(&helper, why, sizeof why) == -ENOENT &&
+                       strstr(why, "needs CAP_NET_ADMIN") &&
+                       strstr(why, "passt-repair, which could have it, is not installed");
+        _exit(refused ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -189,6 +211,7 @@ int main(void)
         cmocka_unit_test(who_knows_the_token_has_them_let_go),
         cmocka_unit_test(orders_that_are_none_end_the_transfer),
         cmocka_unit_test(what_is_no_connection_is_an_error),
+        cmocka_unit_test(who_has_no_right_is_told_what_would_have),
     };
     bool helper;
     if (repair_find_right(&helper, why_not, sizeof why_not) == 0 && helper)

@@ -190,6 +190,15 @@ static void buffers_that_come_back_twice_end_the_connection(void **state)
     end(&pair);
 }
 
+static void nobody_can_take_the_shared_memory_away(void **state)
+{
+    struct pair pair;
+    begin(&pair, FAKE_HONEST);
+    assert_int_equal(ftruncate(pair.net.memory_fd, 0), -1);
+    assert_int_equal(ftruncate(pair.net.memory_fd, 1 << 30), -1);
+    end(&pair);
+}
+
 static void a_frame_that_is_no_frame_is_left_out(void **state)
 {
     struct pair pair;
@@ -309,6 +318,7 @@ int main(void)
         cmocka_unit_test(nobody_is_called_while_frames_are_found),
         cmocka_unit_test(a_ring_that_cannot_be_ends_the_connection),
         cmocka_unit_test(buffers_that_come_back_twice_end_the_connection),
+        cmocka_unit_test(nobody_can_take_the_shared_memory_away),
         cmocka_unit_test(a_frame_that_is_no_frame_is_left_out),
         cmocka_unit_test(whatever_it_answers_wrong_ends_the_attempt_in_time),
         cmocka_unit_test(what_one_saves_another_loads),
