@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -102,12 +103,23 @@ static bool start_thread(struct repair_keep *keep)
     return keep->has_thread;
 }
 
+/* A descriptor for each connection: as many as the process may have at all. */
+static void raise_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 struct repair_keep *repair_keep_new(void)
 {
     struct sockaddr_un address;
     struct repair_keep *keep = calloc(1, sizeof *keep);
     if (!keep)
         return NULL;
+    raise_limit();
     pthread_mutex_init(&keep->lock, NULL);
     keep->socket_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     keep->end_fd = eventfd(0, EFD_CLOEXEC);

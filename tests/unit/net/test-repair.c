@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -156,6 +157,22 @@ static void who_knows_the_token_has_them_let_go(void **state)
     end(&place);
 }
 
+static void many_are_kept_although_few_descriptors_are_usual(void **state)
+{
+    struct place place;
+    struct rlimit usual, few;
+    need_right();
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &usual), 0);
+    few = usual;
+    few.rlim_cur = 64;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    begin(&place);
+    for (unsigned i = 0; i < 200; i++)
+        assert_int_equal(order(&place, TCP_REPAIR_ON, place.served), TCP_REPAIR_ON);
+    end(&place);
+    setrlimit(RLIMIT_NOFILE, &usual);
+}
+
 static void orders_that_are_none_end_the_transfer(void **state)
 {
     struct place place;
@@ -209,6 +226,7 @@ int main(void)
         cmocka_unit_test(a_connection_is_frozen_and_thawed),
         cmocka_unit_test(nobody_says_that_a_kept_connection_is_gone),
         cmocka_unit_test(who_knows_the_token_has_them_let_go),
+        cmocka_unit_test(many_are_kept_although_few_descriptors_are_usual),
         cmocka_unit_test(orders_that_are_none_end_the_transfer),
         cmocka_unit_test(what_is_no_connection_is_an_error),
         cmocka_unit_test(who_has_no_right_is_told_what_would_have),
