@@ -143,7 +143,7 @@ void link_unwatch(struct net_link *link, int fd)
     epoll_ctl(link->watch_fd, EPOLL_CTL_DEL, fd, NULL);
 }
 
-/* A second sentence for the same state tells nothing new. */
+/* The same sentence for the same state tells nothing new. */
 static void say(struct net_link *link, bool up)
 {
     link->changed |= !link->said || link->net.link_up != up;
@@ -221,11 +221,14 @@ void link_is_up(struct net_link *link)
 void link_is_down(struct net_link *link, const char *format, ...)
 {
     va_list arguments;
-    int length = snprintf(link->why, sizeof link->why, "%s: ", link->net.what);
-    size_t used = length < (int)sizeof link->why ? (size_t)length : sizeof link->why - 1;
+    char why[sizeof link->why];
+    int length = snprintf(why, sizeof why, "%s: ", link->net.what);
+    size_t used = length < (int)sizeof why ? (size_t)length : sizeof why - 1;
     va_start(arguments, format);
-    vsnprintf(link->why + used, sizeof link->why - used, format, arguments);
+    vsnprintf(why + used, sizeof why - used, format, arguments);
     va_end(arguments);
+    link->changed |= strcmp(link->why, why) != 0;
+    memcpy(link->why, why, sizeof why);
     say(link, false);
 }
 

@@ -605,6 +605,21 @@ static void an_interface_that_is_set_down_takes_the_link_down(void **state)
     bench_free(&bench);
 }
 
+static void one_that_is_set_down_and_removed_is_told_of_as_removed(void **state)
+{
+    struct bench bench;
+    need_taps();
+    bench_new(&bench, "tap:vm0");
+    bench_acquire(&bench);
+    bench_expect_up(&bench);
+    interface_flags("vm0", 0, IFF_UP);
+    bench_expect_down(&bench, "the interface is down");
+    remove_interface("vm0");
+    bench_run_for(&bench, 100);
+    bench_expect_down(&bench, "the interface was removed");
+    bench_free(&bench);
+}
+
 /* ---- To another process of the same host ---- */
 
 static void what_comes_while_nobody_holds_it_waits(void **state)
@@ -844,6 +859,7 @@ int main(void)
         cmocka_unit_test(a_passed_tun_is_refused),
         cmocka_unit_test(a_removed_interface_takes_the_link_down_until_it_is_back),
         cmocka_unit_test(an_interface_that_is_set_down_takes_the_link_down),
+        cmocka_unit_test(one_that_is_set_down_and_removed_is_told_of_as_removed),
         cmocka_unit_test(what_comes_while_nobody_holds_it_waits),
         cmocka_unit_test(who_takes_over_gets_what_waits_and_the_same_interface),
         cmocka_unit_test(
