@@ -49,7 +49,8 @@ def _count_program(test):
         return Counts(skipped=1, reasons=[f"{name}: {text.strip().splitlines()[-1] if text.strip() else 'skipped itself'}"])
     counts = _cmocka(text) if "[==========]" in text else _unittest(text)
     if counts.skipped:
-        counts.reasons.append(f"{name}: {counts.skipped} cases skipped themselves")
+        told = re.findall(r"^skipped: (.*)", text, re.MULTILINE)
+        counts.reasons.append(f"{name}: {'; '.join(told) or f'{counts.skipped} cases skipped themselves'}")
     if result not in ("OK", "EXPECTEDFAIL"):
         counts.failed = max(counts.failed, 1)
     elif counts.passed + counts.failed + counts.skipped == 0:

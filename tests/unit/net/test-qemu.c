@@ -65,7 +65,7 @@ static void frames_pass_through_qemu(bool we_listen)
     char stream_at[96], ours[96], theirs[96], text[300];
     const char *program = is_installed(programs[0]) ? programs[0] : programs[1];
     if (!is_installed(program)) {
-        print_message("SKIPPED: neither %s nor %s is installed\n", programs[0], programs[1]);
+        print_message("skipped: neither %s nor %s is installed\n", programs[0], programs[1]);
         skip();
     }
     snprintf(stream_at, sizeof stream_at, "%s", bench_path(we_listen ? "listened" : "dialled"));

@@ -24,7 +24,7 @@ static char why_not[256];
 static void need_right(void)
 {
     if (why_not[0]) {
-        print_message("SKIPPED: %s\n", why_not);
+        print_message("skipped: %s\n", why_not);
         skip();
     }
 }

@@ -464,7 +464,7 @@ static void over_tcp_with_ipv6(void **state)
     char listening[128], dialling[128];
     unsigned port = free_port(AF_INET6, SOCK_STREAM);
     if (port == 0) {
-        print_message("SKIPPED: this host has no IPv6 address ::1\n");
+        print_message("skipped: this host has no IPv6 address ::1\n");
         skip();
     }
     snprintf(listening, sizeof listening, "socket:listen:tcp:[::1]:%u", port);

@@ -36,7 +36,7 @@ static const char *why_not; /* taps cannot be tried here */
 static void need_taps(void)
 {
     if (why_not) {
-        print_message("SKIPPED: %s\n", why_not);
+        print_message("skipped: %s\n", why_not);
         skip();
     }
 }
@@ -862,8 +862,7 @@ int main(void)
         cmocka_unit_test(one_that_is_set_down_and_removed_is_told_of_as_removed),
         cmocka_unit_test(what_comes_while_nobody_holds_it_waits),
         cmocka_unit_test(who_takes_over_gets_what_waits_and_the_same_interface),
-        cmocka_unit_test(
-            no_frame_asks_for_what_the_guest_does_not_take_while_it_is_handed_over),
+        cmocka_unit_test(no_frame_asks_for_what_the_guest_does_not_take_while_it_is_handed_over),
         cmocka_unit_test(one_that_was_given_away_can_be_taken_back),
         cmocka_unit_test(a_prepared_tap_has_its_port_and_drops_what_came_before),
         cmocka_unit_test(a_prepared_tap_is_one_to_which_a_bridge_forwards),

@@ -34,7 +34,7 @@ static void find_out(void)
 static void need_passt(void)
 {
     if (why_not[0]) {
-        print_message("SKIPPED: %s\n", why_not);
+        print_message("skipped: %s\n", why_not);
         skip();
     }
 }

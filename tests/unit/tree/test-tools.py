@@ -101,6 +101,11 @@ class Counting(unittest.TestCase):
         text = "[==========] Running 3 test(s).\n[  PASSED  ] 2 test(s).\n[  FAILED  ] 1 test(s)\n"
         self.assertEqual("2 passed, 1 failed, 0 skipped", str(self.program("FAIL", text)))
 
+    def test_why_a_case_was_skipped_is_told(self):
+        text = "[==========] Running 2 test(s).\nskipped: no tea\n[  PASSED  ] 1 test(s).\n[  SKIPPED ] 1 test(s), listed below:\n"
+        self.assertEqual(["x: no tea"], self.program("OK", text).reasons)
+        self.assertEqual(["x: 1 cases skipped themselves"], self.program("OK", text.replace("skipped: ", "")).reasons)
+
     def test_cases_of_unittest_are_counted(self):
         text = "Ran 5 tests in 0.1s\n\nFAILED (failures=1, skipped=1)\n"
         self.assertEqual("3 passed, 1 failed, 1 skipped", str(self.program("FAIL", "", text)))
