@@ -266,7 +266,7 @@ def web_steps(answers):
 
 
 def show_web(terminal, demo, web):
-    terminal.title(f"The web server, as a client outside saw it, asking every {WEB_INTERVAL_MS} ms")
+    terminal.title(f"The web server, as a client outside saw it, asking every {WEB_INTERVAL_MS} ms (bars grow with the logarithm)")
     kept, fresh = (web_steps(web[kind]["answers"]) for kind in ("kept", "fresh"))
     first = next(i for i, pair in enumerate(zip(kept, fresh)) if any(pair))
     last = max(i for i, pair in enumerate(zip(kept, fresh)) if any(pair))
