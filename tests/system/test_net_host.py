@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -125,15 +126,20 @@ def ask_host():
         server.shutdown()
 
 
+def children(pid, name):
+    """Processes that this one has started, by what they are called."""
+    found = [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+    return [child for child in found if Path(f"/proc/{child}/comm").read_text().startswith(name)]
+
+
 def test_a_passt_that_is_killed_takes_the_link_down_until_the_next_serves(boot, ask_host):
     if not shutil.which("passt"):
         pytest.skip("passt is not installed")
     guest = start(boot, "user", "10.0.2.15/24")
-    children = subprocess.run(["pgrep", "-P", str(guest.machine.process.pid), "passt"], capture_output=True, text=True, check=True)
-    (passt,) = children.stdout.split()
+    (child,) = children(guest.machine.process.pid, "passt")
     guest.shell(ask_host, "^the host is here")
     guest.shell("changes() { cat /sys/class/net/eth0/carrier_down_count; }; before=$(changes); echo down=$before", r"^down=\d")
-    os.kill(int(passt), signal.SIGKILL)
+    os.kill(child, signal.SIGKILL)
     guest.shell("until [ $(changes) -gt $before ]; do sleep 0.1; done; echo went=down", "^went=down")
     assert "network 'net0' is down: user network (passt): passt was ended by signal 9" in guest.machine.stderr()
     wait_carrier(guest, True)
