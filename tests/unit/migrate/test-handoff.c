@@ -218,6 +218,9 @@ static void an_answer_that_comes_late_is_still_heard(void **state)
                                      .from_source = D,
                                      .type = WIRE_RUNNING,
                                      .stay_down = true});
+    for (unsigned i = 0; i < 500 && !proxy_happened(link.proxy); i++)
+        usleep(20000);
+    assert_true(proxy_happened(link.proxy));
     assert_int_equal(gw_source_wait(link.pair.source, 500), -ETIMEDOUT);
     proxy_heal(link.proxy);
     pair_wait(&link.pair);
