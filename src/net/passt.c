@@ -11,7 +11,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -21,6 +20,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "net/child.h"
 
 #define READY_MS 5000
 #define LOOK_MS 3000
@@ -30,8 +30,6 @@
 
 /* Numbers in the child. */
 enum { CHILD_STREAM = 3, CHILD_FIRST_FREE = 10 };
-
-extern char **environ;
 
 void passt_init(struct passt *passt)
 {
@@ -88,14 +86,9 @@ static int open_ends(struct ends *ends)
     return r < 0 ? r : move_up(&ends->error[1]);
 }
 
-/* In a process group of its own, so that a terminal's signals reach us alone. */
 static int spawn_with(const struct ends *ends, char *const *arguments, pid_t *ret_pid)
 {
     posix_spawn_file_actions_t files;
-    posix_spawnattr_t attributes;
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
     posix_spawn_file_actions_init(&files);
     posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDWR, 0);
     posix_spawn_file_actions_adddup2(&files, ends->ready[1] >= 0 ? ends->ready[1] : ends->error[1],
@@ -103,15 +96,7 @@ static int spawn_with(const struct ends *ends, char *const *arguments, pid_t *re
     posix_spawn_file_actions_adddup2(&files, ends->error[1], STDERR_FILENO);
     if (ends->stream[1] >= 0)
         posix_spawn_file_actions_adddup2(&files, ends->stream[1], CHILD_STREAM);
-    posix_spawnattr_init(&attributes);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
-                                              POSIX_SPAWN_SETPGROUP);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
-    int r = posix_spawnp(ret_pid, arguments[0], &files, &attributes, arguments, environ);
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&files);
-    return -r;
+    return child_spawn(&files, arguments, ret_pid);
 }
 
 struct arguments {

@@ -89,6 +89,14 @@ def boot(request):
 
 
 @pytest.fixture
+def network_driver(image):
+    """Of the guests' cards: a module of the guest's image."""
+    order = image.kernel.parent / "guest.order"
+    if "virtio_net" not in order.read_text().split():
+        pytest.skip(f"the guest's image has no virtio_net: {order} does not name it")
+
+
+@pytest.fixture
 def kvm():
     """For bare guests, which any KVM runs."""
     if why_no_kvm():

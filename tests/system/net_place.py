@@ -96,6 +96,22 @@ class Place:
         return began, time.time(), info["x-godwit"]["pause-us"] / 1000
 
 
+def free_port():
+    with socket.create_server(("", 0)) as server:
+        return server.getsockname()[1]
+
+
+def move(guest):
+    """To a new process on this host; what the source says about it."""
+    receiver = guest.receiver("tcp:127.0.0.1:0")
+    guest.machine.migrate(receiver.uri)
+    info = guest.machine.wait_migration(60)
+    assert info["status"] == "completed", info.get("error-desc")
+    receiver.wait_status("running")
+    guest.arrived(receiver)
+    return info["x-godwit"]
+
+
 def linux_place(network, boot, directory, net=f"tap:{TAP}", before="", cpus=1, memory="128M"):
     """With net-keeper at work in the guest."""
     def start(host):
@@ -162,6 +178,20 @@ class Watch:
 
     def __exit__(self, *_):
         self.close()
+
+
+def moves_watched(place, directory, count):
+    """That many moves under pings: what was seen of them, and their pauses in milliseconds."""
+    pauses = []
+    place.prefer()
+    with Watch(place, directory) as watch:
+        time.sleep(0.3)
+        for _ in range(count):
+            pauses.append(place.move()[2])
+            time.sleep(0.1)
+        time.sleep(0.3)
+        watch.finish()
+    return watch, pauses
 
 
 def check_silences(silences, pauses):

@@ -12,7 +12,7 @@ from godwit_tools.net_guest import NetGuest
 from godwit_tools.netns import GUEST4, GUEST6, TAP
 from godwit_tools.proxy import TO_DESTINATION
 from net_place import (Place, Watch, break_before, check_flood, check_silences, cut_for_a_moment, is_announcement,
-                       make_network)
+                       make_network, moves_watched)
 
 MOVES = 50
 PACKETS = 1_000_000
@@ -36,15 +36,7 @@ def place(kvm, hosts, tmp_path):
 
 
 def test_fifty_moves_and_nobody_outside_notices_more_than_the_pause(place, tmp_path, show):
-    pauses = []
-    place.prefer()
-    with Watch(place, tmp_path) as watch:
-        time.sleep(0.3)
-        for _ in range(MOVES):
-            pauses.append(place.move()[2])
-            time.sleep(0.1)
-        time.sleep(0.3)
-        watch.finish()
+    watch, pauses = moves_watched(place, tmp_path, MOVES)
     watch.check_one_speaks_at_a_time(MOVES)
     show(*check_silences(watch.silences_ms(), pauses), *watch.lines())
 

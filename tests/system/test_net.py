@@ -6,15 +6,14 @@ import time
 
 import pytest
 
+from net_place import move
+
 PINGS, MOVES = 100, 3
 
 
 @pytest.fixture
-def network(tmp_path, image):
-    """For one guest that listens, and for the others. Their driver is a module of the guest's image."""
-    order = image.kernel.parent / "guest.order"
-    if "virtio_net" not in order.read_text().split():
-        pytest.skip(f"the guest's image has no virtio_net: {order} does not name it")
+def network(tmp_path, network_driver):
+    """For one guest that listens, and for the others."""
     return f"socket:listen:unix:{tmp_path}/net", f"socket:unix:{tmp_path}/net"
 
 
@@ -33,15 +32,6 @@ def pair(boot, network):
 
 def net_of(machine):
     return machine.qmp("x-godwit-query-machine")["nets"][0]
-
-
-def move(guest):
-    receiver = guest.receiver("tcp:127.0.0.1:0")
-    guest.machine.migrate(receiver.uri)
-    info = guest.machine.wait_migration(60)
-    assert info["status"] == "completed", info.get("error-desc")
-    receiver.wait_status("running")
-    guest.arrived(receiver)
 
 
 @pytest.mark.sanitized

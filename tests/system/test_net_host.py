@@ -14,36 +14,16 @@ import pytest
 
 from godwit_tools import passt
 from godwit_tools.proxy import wait_until
+from net_place import free_port, move
 
+pytestmark = pytest.mark.usefixtures("network_driver")
 PINGS = 60
-
-
-@pytest.fixture(autouse=True)
-def driver(image):
-    order = image.kernel.parent / "guest.order"
-    if "virtio_net" not in order.read_text().split():
-        pytest.skip(f"the guest's image has no virtio_net: {order} does not name it")
 
 
 def start(boot, net, address):
     guest = boot(run="shell", ready="guest# ", disk=False, nets=[net])
     guest.shell(f"network-up {address}; echo up=$?", r"^up=0")
     return guest
-
-
-def move(guest):
-    receiver = guest.receiver("tcp:127.0.0.1:0")
-    guest.machine.migrate(receiver.uri)
-    info = guest.machine.wait_migration(60)
-    assert info["status"] == "completed", info.get("error-desc")
-    receiver.wait_status("running")
-    guest.arrived(receiver)
-    return info["x-godwit"].get("broken-networks")
-
-
-def free_port():
-    with socket.create_server(("", 0)) as server:
-        return server.getsockname()[1]
 
 
 def ask(port):
@@ -63,7 +43,7 @@ def test_a_forwarded_port_is_the_guests_before_and_after_a_move(boot):
     guest.shell("web-server & until wget -q -O /dev/null http://10.0.2.15/; do sleep 0.1; done; echo web=up", r"^web=up")
     assert ask(port).startswith("HTTP/1.1 200 OK")
     source = guest.machine
-    broken = move(guest)
+    broken = move(guest).get("broken-networks")
     assert [network["name"] for network in broken] == ["net0"], "passt cannot hand open connections over, and that is told"
     assert "passt" in broken[0]["why"]
     said = f"connections that are open on network 'net0' end with this move, because {broken[0]['why']}"
@@ -158,7 +138,7 @@ def test_both_sides_of_a_move_share_a_tap_and_it_never_loses_its_carrier(boot, t
     guest.console.send(f"ping -c {PINGS} -i 0.05 10.99.0.1\n")
     guest.console.wait("seq=5 ", 30, since)
     for _ in range(3):
-        assert move(guest) is None  # connections go on
+        assert move(guest).get("broken-networks") is None  # connections go on
     assert guest.console.wait(r"(\d+) packets received", 60, since).group(1) == str(PINGS)
     assert carrier_changes(tap) == before
 

@@ -17,7 +17,7 @@ from godwit_tools.proxy import TO_DESTINATION, TO_SOURCE, wait_until
 from godwit_tools.stream import ECHO_PORT, Session, Stream
 from nested_place import IN_NESTED_HOST, on_kvm, on_machines, on_software_cpu
 from net_place import (PING_MS, Watch, break_before, cancel, check_flood, check_silences, cut, cut_for_a_moment, is_announcement,
-                       kill, linux_place, make_network)
+                       kill, linux_place, make_network, moves_watched)
 
 MOVES = 10 if IN_NESTED_HOST else 50
 STREAM_S = 0.05 if IN_NESTED_HOST else 0.01
@@ -39,15 +39,7 @@ def place(network, boot, tmp_path):
 def test_fifty_moves_and_nobody_outside_notices_more_than_the_pause(place, tmp_path, show):
     session, stream = place.outside(lambda: (Session(GUEST4), Stream(GUEST4, piece_s=STREAM_S)))
     assert session.type(b"who\n") == b"who\n"
-    pauses = []
-    place.prefer()
-    with Watch(place, tmp_path) as watch:
-        time.sleep(0.3)
-        for _ in range(MOVES):
-            pauses.append(place.move()[2])
-            time.sleep(0.1)
-        time.sleep(0.3)
-        watch.finish()
+    watch, pauses = moves_watched(place, tmp_path, MOVES)
     assert stream.finish() is None
     assert session.type(b"still here\n") == b"still here\n"
     session.close()

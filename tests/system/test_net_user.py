@@ -15,15 +15,10 @@ from godwit_tools.machine import Host
 from godwit_tools.netns import NotPermitted, inside
 from godwit_tools.proxy import TO_SOURCE, Proxy
 from godwit_tools.stream import Stream
+from net_place import free_port, move
 
+pytestmark = pytest.mark.usefixtures("network_driver")
 TICK_S = 0.05
-
-
-@pytest.fixture(autouse=True)
-def driver(image):
-    order = image.kernel.parent / "guest.order"
-    if "virtio_net" not in order.read_text().split():
-        pytest.skip(f"the guest's image has no virtio_net: {order} does not name it")
 
 
 @pytest.fixture(autouse=True)
@@ -40,11 +35,6 @@ def new_passt(monkeypatch):
         pytest.skip(f"no passt that hands connections over: {error}")
     if folder:
         monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-
-
-def free_port():
-    with socket.create_server(("", 0)) as server:
-        return server.getsockname()[1]
 
 
 class Ticker:
@@ -104,16 +94,6 @@ def goes_on(stream, ticker):
         time.sleep(0.01)
     assert stream.problem is None
     assert stream.received >= received + 20000, "the stream stands still"
-
-
-def move(guest):
-    receiver = guest.receiver("tcp:127.0.0.1:0")
-    guest.machine.migrate(receiver.uri)
-    info = guest.machine.wait_migration(60)
-    assert info["status"] == "completed", info.get("error-desc")
-    receiver.wait_status("running")
-    guest.arrived(receiver)
-    return info["x-godwit"]
 
 
 def test_the_start_of_passt_is_in_the_prediction_where_it_is_in_the_pause(networked):
