@@ -148,10 +148,9 @@ static uint64_t dropped_out(void)
 static void frames_of_impossible_length_are_dropped(void **state)
 {
     net_guest_start(&guest, NET_PLAIN, NET_RING_SIZE);
-    net_guest_send(&guest, 0, NULL, 0);
-    net_guest_send(&guest, 0, NULL, 13);
-    net_guest_send(&guest, 0, NULL, NET_FRAME_BYTES + 1);
-    net_guest_send(&guest, 0, NULL, 14);
+    const uint32_t lengths[] = {0, 13, NET_FRAME_BYTES + 1, 14};
+    for (unsigned i = 0; i < 4; i++)
+        net_guest_send(&guest, i, NULL, lengths[i]);
     net_ring_kick(&guest, &guest.ring[1]);
     assert_true(eventually(net_ring_used(&guest.ring[1]) == 4));
     assert_int_equal(dropped_out(), 3);
