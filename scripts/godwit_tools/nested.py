@@ -22,6 +22,7 @@ import os
 import queue
 import shlex
 import shutil
+import socket
 import subprocess
 import tempfile
 import threading
@@ -41,6 +42,8 @@ CPUS = 1
 CPU = "max,la57=off,pku=off,cx16=off"
 GUEST_APPEND = "noxsave tsc=nowatchdog"
 ENDED = "nested: ended with "
+PULSE_S = 5       # tests/nested/init
+STILL_S = 120     # without a pulse: the emulation has come to a standstill
 # Of the host, where it has them: what tests there start. netns.py tells what it misses.
 PROGRAMS = ("setpriv", "nsenter", "ip", "bridge", "tcpdump")
 TREE_PARTS = ("scripts", "tests/system", "tests/guest/linux", "tests/nested")
@@ -48,6 +51,10 @@ TREE_PARTS = ("scripts", "tests/system", "tests/guest/linux", "tests/nested")
 
 class NestedFailed(Exception):
     """One sentence for the user."""
+
+
+class NestedStill(NestedFailed):
+    """The emulated machine stands still, its kernel included: nothing that runs in it can be blamed for that."""
 
 
 def obstacle():
@@ -107,6 +114,8 @@ class NestedHost:
         self.status = None
         self.directory = Path(tempfile.mkdtemp(prefix="godwit-nested-"))
         self.console = self.directory / "console"
+        self._pulse = self.directory / "pulse"
+        self.monitor = self.directory / "monitor"
         self._deadline = time.monotonic() + timeout_s
         self._timeout_s = timeout_s
         self._lines = queue.Queue()
@@ -117,7 +126,8 @@ class NestedHost:
             ["setpriv", "--pdeathsig", "KILL", QEMU, "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", CPU,
              "-smp", str(CPUS), "-m", str(MEMORY_MIB), "-nodefaults", "-no-user-config", "-display", "none",
              "-no-reboot", "-kernel", image.kernel, "-initrd", self.directory / "root.cpio",
-             "-append", _kernel_options(), "-serial", f"file:{self.console}",
+             "-append", _kernel_options(), "-serial", f"file:{self.console}", "-serial", f"file:{self._pulse}",
+             "-monitor", f"unix:{self.monitor},server=on,wait=off",
              "-device", "virtio-serial-pci", "-device", "virtconsole,chardev=lines",
              "-chardev", "stdio,id=lines,signal=off"],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log, start_new_session=True)
@@ -130,16 +140,44 @@ class NestedHost:
 
     def __iter__(self):
         while True:
-            try:
-                line = self._lines.get(timeout=max(0, self._deadline - time.monotonic()))
-            except queue.Empty:
-                raise NestedFailed(f"the nested host was not done in {self._timeout_s} s; {self.last_words()}") from None
+            line = self._next()
             if line is None:
                 raise NestedFailed(f"the nested host died; {self.last_words()}")
             if line.startswith(ENDED):
                 self.status = int(line[len(ENDED):])
                 return
             yield line
+
+    def _next(self):
+        beats, since = -1, time.monotonic()
+        while True:
+            try:
+                return self._lines.get(timeout=PULSE_S)
+            except queue.Empty:
+                pass
+            now, before = time.monotonic(), beats
+            beats = self._pulse.stat().st_size if self._pulse.exists() else 0
+            if beats != before:
+                since = now
+            elif now - since > STILL_S:
+                raise NestedStill(f"the nested host stood still for {STILL_S} s; {self.last_words()}\n{self._registers()}")
+            if now > self._deadline:
+                raise NestedFailed(f"the nested host was not done in {self._timeout_s} s; {self.last_words()}")
+
+    def _registers(self):
+        """What its CPU does, twice, as QEMU tells it."""
+        answer = b""
+        try:
+            with socket.socket(socket.AF_UNIX) as monitor:
+                monitor.settimeout(5)
+                monitor.connect(str(self.monitor))
+                for command in ("info registers", "info lapic", "info pic", "info registers"):
+                    monitor.sendall(command.encode() + b"\n")
+                    time.sleep(1)
+                    answer += monitor.recv(1 << 20)
+        except OSError as error:
+            return f"QEMU's monitor says no more: {error}"
+        return answer.decode(errors="replace").replace("\r", "")
 
     def last_words(self, count=30):
         """The end of its kernel's console and of what QEMU said."""

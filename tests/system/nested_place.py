@@ -76,7 +76,7 @@ class Place:
         if item not in self.lent:
             return None
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        for report in self._reports(item):
+        for report in self.reports_of(item):
             item.ihook.pytest_runtest_logreport(report=report)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         if nextitem not in self.lent:
@@ -102,33 +102,43 @@ class Place:
             self.host.close()
             self.host = None
 
-    def _show(self, line):
+    def show(self, line):
         terminal = self.config.pluginmanager.getplugin("terminalreporter")
         terminal.ensure_newline()
         terminal.write_line(line)
 
-    def _reports(self, item):
-        """Reports of one test; one that failed stands for those that did not come."""
+    def reports_of(self, item):
+        """Reports of one test; one that failed stands for those that did not come. An emulated machine that stands still
+        is not the test's fault: it is said, and the test gets another machine, once."""
         try:
-            if self.host is None:
-                self._start(item)
-            for line in self.lines:
-                if line.startswith(SHOWN):
-                    self._show(line.removeprefix(SHOWN))
-                if not line.startswith("{"):
-                    continue
-                report = self.config.hook.pytest_report_from_serializable(config=self.config, data=json.loads(line))
-                if report is None or report.nodeid != item.nodeid:
-                    continue
-                if isinstance(report.longrepr, list):    # a skip's place and reason: JSON has no tuples
-                    report.longrepr = tuple(report.longrepr)
-                yield report
-                if report.when == "teardown":
-                    return
-            raise nested.NestedFailed(f"pytest ended there without a word on this test; {self.host.last_words()}")
+            try:
+                return self._run(item)
+            except nested.NestedStill as error:
+                self.show(f"{item.nodeid} starts again in another nested host: {error}")
+                self._end()
+                return self._run(item)
         except nested.NestedFailed as error:
             self._end()
-            yield pytest.TestReport(item.nodeid, item.location, {}, "failed", str(error), "call")
+            return [pytest.TestReport(item.nodeid, item.location, {}, "failed", str(error), "call")]
+
+    def _run(self, item):
+        if self.host is None:
+            self._start(item)
+        reports = []
+        for line in self.lines:
+            if line.startswith(SHOWN):
+                self.show(line.removeprefix(SHOWN))
+            if not line.startswith("{"):
+                continue
+            report = self.config.hook.pytest_report_from_serializable(config=self.config, data=json.loads(line))
+            if report is None or report.nodeid != item.nodeid:
+                continue
+            if isinstance(report.longrepr, list):    # a skip's place and reason: JSON has no tuples
+                report.longrepr = tuple(report.longrepr)
+            reports.append(report)
+            if report.when == "teardown":
+                return reports
+        raise nested.NestedFailed(f"pytest ended there without a word on this test; {self.host.last_words()}")
 
 
 def register(config):
