@@ -25,7 +25,7 @@ def serves_vhost_user(program):
     return asked.returncode == 0 and '"net"' in asked.stdout + asked.stderr
 
 
-def _write_wrappers(home):
+def write_wrappers(home):
     """Programs that run with the C library that they came with."""
     folder = home / "bin"
     folder.mkdir()
@@ -44,7 +44,7 @@ def _fetch(home, say):
     (home / "root").mkdir(parents=True)
     for package in PACKAGES:
         subprocess.run(["dpkg", "-x", apt.download(package), home / "root"], check=True)
-    _write_wrappers(home)
+    write_wrappers(home)
     shutil.rmtree(apt.home, ignore_errors=True)
 
 

@@ -196,13 +196,11 @@ uint64_t board_expect_acquire_us(const struct board *board)
 
 /* ---- Connections ---- */
 
-void board_pack_nets(struct board *board, void (*refused)(void *opaque, const char *sentence),
-                     void *opaque)
+void board_pack_nets(struct board *board)
 {
     struct gw_error error;
     for (unsigned i = 0; i < board->config.net_count; i++)
-        if (net_pack(board->link[i].back_end, &error) < 0)
-            refused(opaque, error.message);
+        (void)net_pack(board->link[i].back_end, &error); /* net->stays tells what failed */
 }
 
 void board_unpack_nets(struct board *board, void (*refused)(void *opaque, const char *sentence),

@@ -168,10 +168,10 @@ unsigned board_announce_nets(struct board *board);
 /*
  * For a move that is under way, the machine standing still: the networks' back ends give up the
  * connections that they have open, which the next board_save() has behind the state; and back. What
- * one of them cannot give or open is told and is no error: its guest sees them end. The loop's.
+ * one of them cannot give (board_net_stays()) or open is no error: its guest sees them end. The
+ * loop's.
  */
-void board_pack_nets(struct board *board, void (*refused)(void *opaque, const char *sentence),
-                     void *opaque);
+void board_pack_nets(struct board *board);
 void board_unpack_nets(struct board *board, void (*refused)(void *opaque, const char *sentence),
                        void *opaque);
 /* Why connections that are open on the network end when the machine moves: what follows "because"

@@ -123,7 +123,8 @@ void net_release(struct net *net); /* closes; idempotent */
  * does not follow has no bytes, and nothing happens to it.
  */
 #define NET_PACKED_MAX_BYTES ((size_t)32 << 20)
-/* A refusal leaves the net as it was, or its link down: its connections stay here. */
+/* A refusal leaves the net as it was, or its link down: its connections stay here, and `stays` tells
+ * why. */
 int net_pack(struct net *net, struct gw_error *error);
 int net_unpack(struct net *net, struct gw_error *error);                            /* idempotent */
 void net_packed(const struct net *net, const void **ret_bytes, size_t *ret_length); /* 0: none */

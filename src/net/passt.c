@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
+#include <sys/pidfd.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
@@ -265,7 +265,7 @@ int passt_start(struct passt *passt, enum passt_way way, char *const *forwards, 
         return refuse(r, error);
     }
     passt->alone = way != PASST_STREAM;
-    passt->pid_fd = (int)syscall(SYS_pidfd_open, passt->pid, 0); /* close-on-exec */
+    passt->pid_fd = pidfd_open(passt->pid, 0); /* close-on-exec */
     passt->ready_fd = TAKE_FD(ends.ready[0]);
     passt->error_fd = TAKE_FD(ends.error[0]);
     passt->last_line[0] = 0;

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -54,25 +55,38 @@ static int spawn(char *path, pid_t *ret_pid)
     return child_spawn(&files, arguments, ret_pid);
 }
 
-static int await(const struct place *place, int *ret_fd)
+static int await(const struct place *place, pid_t pid, int *ret_fd)
 {
-    struct pollfd wait = {place->fd, POLLIN, 0};
-    if (poll(&wait, 1, CONNECT_MS) != 1)
+    _cleanup_close_ int pid_fd = pidfd_open(pid, 0);
+    struct pollfd wait[] = {{place->fd, POLLIN, 0}, {pid_fd, POLLIN, 0}};
+    if (poll(wait, 2, CONNECT_MS) < 1)
         return -ETIMEDOUT;
+    if (!wait[0].revents)
+        return -ECHILD;
     *ret_fd = accept4(place->fd, NULL, NULL, SOCK_CLOEXEC);
     return *ret_fd < 0 ? -errno : 0;
+}
+
+static bool waits_for_orders(const struct repair_helper *helper)
+{
+    char byte;
+    return helper->pid > 0 && recv(helper->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+           errno == EAGAIN;
 }
 
 int repair_helper_start(struct repair_helper *helper)
 {
     struct place place = {.fd = -1};
+    if (waits_for_orders(helper))
+        return 0;
+    repair_helper_end(helper);
     int r = open_place(&place);
     if (r == 0)
         r = spawn(place.path, &helper->pid);
     if (r < 0)
         helper->pid = 0;
     if (r == 0)
-        r = await(&place, &helper->fd);
+        r = await(&place, helper->pid, &helper->fd);
     close_place(&place);
     if (r < 0)
         repair_helper_end(helper);
@@ -81,11 +95,11 @@ int repair_helper_start(struct repair_helper *helper)
 
 void repair_helper_end(struct repair_helper *helper)
 {
+    if (helper->pid == 0)
+        return;
     cleanup_close(&helper->fd);
-    if (helper->pid > 0) {
-        kill(helper->pid, SIGKILL); /* it has nothing to bring to an end */
-        while (waitpid(helper->pid, NULL, 0) < 0 && errno == EINTR)
-            ;
-    }
-    *helper = (struct repair_helper){.fd = -1};
+    kill(helper->pid, SIGKILL); /* it has nothing to bring to an end */
+    while (waitpid(helper->pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    helper->pid = 0;
 }

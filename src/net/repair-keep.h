@@ -12,8 +12,8 @@ unsigned repair_keep_add(struct repair_keep *keep, const int *sockets, unsigned 
  * moment for that. Nobody there is no error: then they are on another host. */
 void repair_keep_ask(const uint8_t token[REPAIR_TOKEN_BYTES]);
 
-/* repair-helper.c: a passt-repair. -ENOENT: there is none. */
+/* repair-helper.c: one that waits for orders, started unless it is there. -ENOENT: it is not
+ * installed; -ECHILD: it ended. */
 int repair_helper_start(struct repair_helper *helper);
-void repair_helper_end(struct repair_helper *helper); /* idempotent */
 
 #endif

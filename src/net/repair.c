@@ -96,11 +96,15 @@ static int let_helper(int fd, struct order *order)
     return recv(fd, &answer, 1, MSG_DONTWAIT) == 1 && answer == order->value ? 0 : -EPERM;
 }
 
-static int set_option(int helper_fd, struct order *order)
+static int set_option(struct repair_helper *helper, struct order *order)
 {
     int value = order->value;
-    if (helper_fd >= 0)
-        return let_helper(helper_fd, order);
+    if (helper->needed) {
+        int r = let_helper(helper->fd, order);
+        if (r < 0)
+            repair_helper_end(helper);
+        return r;
+    }
     for (unsigned i = 0; i < order->count; i++)
         if (setsockopt(order->sockets[i], IPPROTO_TCP, TCP_REPAIR, &value, sizeof value) < 0)
             return -errno;
@@ -109,22 +113,44 @@ static int set_option(int helper_fd, struct order *order)
 
 /* ---- Sockets that go ---- */
 
+/* Deaf as well: what arrives is dropped without an answer. */
+static int drop_all(int fd)
+{
+    struct sock_filter instruction[] = {{BPF_RET | BPF_K, 0, 0, 0}};
+    const struct sock_fprog program = {1, instruction};
+    return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) < 0 ? -errno : 0;
+}
+
+/* As RFC 5082 has it, which is for everybody. A socket of IPv6 has both: IPv4 may come to it. */
+static int set_least_ttl(int fd, int ttl)
+{
+    int r = setsockopt(fd, IPPROTO_IP, IP_MINTTL, &ttl, sizeof ttl);
+    if (setsockopt(fd, IPPROTO_IPV6, IPV6_MINHOPCOUNT, &ttl, sizeof ttl) == 0)
+        r = 0;
+    return r < 0 ? -errno : 0;
+}
+
+/* Some kernels attach filters for the privileged alone. Then only what was sent with a TTL of 255
+ * and passed no router is still heard; Linux, the BSDs, macOS and Windows send TCP with 64 or 128.
+ */
 static int silence(struct order *order)
 {
-    struct sock_filter drop_all[] = {{BPF_RET | BPF_K, 0, 0, 0}};
-    const struct sock_fprog program = {1, drop_all};
-    for (unsigned i = 0; i < order->count; i++)
-        if (setsockopt(order->sockets[i], SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) <
-            0)
-            return -errno;
-    return 0;
+    int r = 0;
+    for (unsigned i = 0; r == 0 && i < order->count; i++) {
+        r = drop_all(order->sockets[i]);
+        if (r == -EPERM)
+            r = set_least_ttl(order->sockets[i], 255);
+    }
+    return r;
 }
 
 static void unsilence(const struct order *order)
 {
     const int none = 0;
-    for (unsigned i = 0; i < order->count; i++)
+    for (unsigned i = 0; i < order->count; i++) {
         setsockopt(order->sockets[i], SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof none);
+        (void)set_least_ttl(order->sockets[i], 0);
+    }
 }
 
 /* passt takes all back when one fails: what is kept by then has to hear again. */
@@ -133,11 +159,11 @@ static int send_away(struct repair *repair, struct order *order)
     if (order->value != TCP_REPAIR_ON) {
         unsilence(order);
         repair_drop(repair->keep);
-        return set_option(repair->helper.fd, order);
+        return set_option(repair->helper, order);
     }
     int r = silence(order);
     if (r == 0)
-        r = set_option(repair->helper.fd, order);
+        r = set_option(repair->helper, order);
     if (r < 0) {
         unsilence(order);
         return r;
@@ -159,7 +185,7 @@ static int let_in(struct repair *repair, struct order *order)
             repair_keep_ask(repair->token);
     }
     repair->sockets += order->value == TCP_REPAIR_ON ? order->count : 0;
-    return set_option(repair->helper.fd, order);
+    return set_option(repair->helper, order);
 }
 
 /* ---- Serving ---- */
@@ -180,38 +206,36 @@ int repair_serve(struct repair *repair)
     return r;
 }
 
-int repair_begin(struct repair *repair, int fd, bool helper)
+int repair_begin(struct repair *repair, int fd, struct repair_helper *helper)
 {
-    *repair = (struct repair){.fd = fd, .helper = {.fd = -1}};
-    return helper ? repair_helper_start(&repair->helper) : 0;
+    *repair = (struct repair){.fd = fd, .helper = helper};
+    return helper->needed ? repair_helper_start(helper) : 0;
 }
 
 void repair_end(struct repair *repair)
 {
     if (repair->fd >= 0)
         close(TAKE_FD(repair->fd));
-    repair_helper_end(&repair->helper);
 }
 
 /* ---- The right ---- */
 
 /* On a socket of our own. */
-static int try_right(int helper_fd)
+static int try_right(struct repair_helper *helper)
 {
     struct order order = {.value = TCP_REPAIR_ON, .count = 1};
     order.sockets[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (order.sockets[0] < 0)
         return -errno;
-    int r = set_option(helper_fd, &order);
+    int r = set_option(helper, &order);
     close_sockets(&order);
     return r;
 }
 
-int repair_find_right(bool *ret_helper, char *why, size_t room)
+int repair_find_right(struct repair_helper *ret_helper, char *why, size_t room)
 {
-    struct repair_helper helper = {.fd = -1};
-    *ret_helper = false;
-    int r = try_right(-1);
+    *ret_helper = (struct repair_helper){.needed = false};
+    int r = try_right(ret_helper);
     if (r == 0)
         return 0;
     if (r != -EPERM) {
@@ -219,11 +243,10 @@ int repair_find_right(bool *ret_helper, char *why, size_t room)
                  strerror(-r));
         return r;
     }
-    r = repair_helper_start(&helper);
+    ret_helper->needed = true;
+    r = repair_helper_start(ret_helper);
     if (r == 0)
-        r = try_right(helper.fd);
-    repair_helper_end(&helper);
-    *ret_helper = r == 0;
+        r = try_right(ret_helper);
     if (r == -ENOENT)
         snprintf(why, room,
                  "to read their state needs CAP_NET_ADMIN, which godwit does not have, and "

@@ -33,15 +33,18 @@
 /* Sockets that are kept, and whoever may ask to let them go. */
 struct repair_keep;
 
+/* A passt-repair, which waits for orders from when it was found to have the right: its start is in
+ * no pause. */
 struct repair_helper {
-    pid_t pid;
-    int fd; /* -1: there is none, we set the option ourselves */
+    bool needed; /* else we set the option ourselves */
+    pid_t pid;   /* 0: it is to be started (again) */
+    int fd;
 };
 
 /* One end, to a passt. */
 struct repair {
     int fd; /* ours; -1: none */
-    struct repair_helper helper;
+    struct repair_helper *helper;
     bool saving; /* the sockets go, else they come */
     struct repair_keep *keep;
     uint8_t token[REPAIR_TOKEN_BYTES]; /* of who keeps them, where they come */
@@ -49,12 +52,13 @@ struct repair {
     unsigned sockets;                  /* that were put into repair mode */
 };
 
-/* 0 when somebody here may set TCP_REPAIR; else `why` is what follows "because" in a sentence.
- * *ret_helper: it has to be passt-repair. */
-int repair_find_right(bool *ret_helper, char *why, size_t room);
+/* 0 when somebody here may set TCP_REPAIR: we or *ret_helper; else `why` is what follows "because"
+ * in a sentence. */
+int repair_find_right(struct repair_helper *ret_helper, char *why, size_t room);
+void repair_helper_end(struct repair_helper *helper); /* idempotent; all zeroes is fine */
 
-/* `fd` of passt_connect() is taken. -errno: the helper cannot be started. */
-int repair_begin(struct repair *repair, int fd, bool helper);
+/* `fd` of passt_connect() is taken, the helper borrowed. -errno: it cannot be started again. */
+int repair_begin(struct repair *repair, int fd, struct repair_helper *helper);
 void repair_end(struct repair *repair); /* idempotent; what is kept is not concerned */
 
 /* To be called when `fd` is readable, while a transfer goes on. 0, also when passt has closed it

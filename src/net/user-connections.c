@@ -17,7 +17,7 @@ static int serve_repair(void *opaque)
 /* passt's side of net/repair.h is heard while the state is transferred. */
 static int begin_repair(struct net_user *user)
 {
-    int r = repair_begin(&user->repair, TAKE_FD(user->repair_fd), user->needs_helper);
+    int r = repair_begin(&user->repair, TAKE_FD(user->repair_fd), &user->helper);
     user->vhost.user.other_fd = user->repair.fd;
     user->vhost.user.serve_other = serve_repair;
     user->vhost.user.opaque = &user->repair;
@@ -66,11 +66,21 @@ static void drop_keep(struct net_user *user)
     user->keep = NULL;
 }
 
+/* What took all of its time would take it in each pause to come: it is not tried again. */
 static int refuse(struct net_user *user, int r, struct gw_error *error)
 {
+    const char *why = user->vhost.fault[0] ? user->vhost.fault
+                      : r == -ECHILD       ? "passt-repair ended"
+                                           : strerror(-r);
+    struct net *net = &user->peer.link.net;
+    net->follows = false;
+    snprintf(net->stays, sizeof net->stays, "they could not be taken out of passt: %s", why);
+    if (r == -ETIMEDOUT) {
+        user->may_repair = false;
+        snprintf(user->may_not, sizeof user->may_not, "%s", net->stays);
+    }
     return gw_error_set(error, GW_LAYER_NET, GW_CODE_UNSUPPORTED, r,
-                        "%s: its connections could not be taken out: %s", user->peer.link.net.what,
-                        user->vhost.fault[0] ? user->vhost.fault : strerror(-r));
+                        "%s: its connections could not be taken out: %s", net->what, why);
 }
 
 /* One that has saved ends by itself. */
@@ -82,9 +92,6 @@ static int pack_locked(struct net_user *user, struct gw_error *error)
         r = save(user);
     if (r < 0) {
         refuse(user, r, error);
-        user->peer.link.net.follows = false;
-        snprintf(user->peer.link.net.stays, sizeof user->peer.link.net.stays,
-                 "they could not be taken out of passt: %s", user->vhost.fault);
         drop_keep(user);
         user_mourn(user, error->message);
         return r;

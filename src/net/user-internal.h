@@ -18,9 +18,10 @@ struct net_user {
     /* from the first time it is looked at: what is installed, and what may be done with it */
     bool looked;
     struct passt_kind kind;
-    bool may_repair, needs_helper;
+    bool may_repair;
     char may_not[NET_STAYS_BYTES]; /* repair, because */
     /* under the link's lock */
+    struct repair_helper helper;
     struct passt passt;
     int stream_fd; /* of a passt that is not served yet; -1: none */
     int repair_fd; /* of one that is a vhost-user back end; -1: none */

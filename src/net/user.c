@@ -70,8 +70,7 @@ static int look(struct net_user *user, struct gw_error *error)
                                 "--net user: no memory to share with passt: %s", strerror(-r));
         user->has_vhost = true;
     }
-    user->may_repair =
-        repair_find_right(&user->needs_helper, user->may_not, sizeof user->may_not) == 0;
+    user->may_repair = repair_find_right(&user->helper, user->may_not, sizeof user->may_not) == 0;
     user->looked = true;
     user_say_whether_they_follow(user);
     return 0;
@@ -378,6 +377,7 @@ static void user_free(struct net *net)
     char why[256];
     user_stop(user, why, sizeof why); /* one that was launched early */
     repair_keep_free(user->keep);
+    repair_helper_end(&user->helper);
     gw_buf_fini(&user->packed);
     if (user->has_vhost)
         vhost_net_fini(&user->vhost);

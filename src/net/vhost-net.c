@@ -101,13 +101,13 @@ void vhost_net_close(struct vhost_net *net)
 
 static int note_fault(struct vhost_net *net, int r, const char *while_what)
 {
-    const char *how = r == -ETIMEDOUT    ? "does not answer"
-                      : r == -ECONNRESET ? "closed the connection"
-                      : r == -EPROTO     ? "breaks the rules of vhost-user"
-                      : r == -EIO        ? "says that it failed"
+    const char *how = r == -ETIMEDOUT    ? "the other side does not answer"
+                      : r == -ECONNRESET ? "the other side closed the connection"
+                      : r == -EPROTO     ? "the other side breaks the rules of vhost-user"
+                      : r == -EIO        ? "the other side says that it failed"
                                          : strerror(-r);
     if (!net->fault[0])
-        snprintf(net->fault, sizeof net->fault, "the other side %s while %s", how, while_what);
+        snprintf(net->fault, sizeof net->fault, "%s while %s", how, while_what);
     return r;
 }
 

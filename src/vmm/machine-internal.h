@@ -47,7 +47,7 @@ struct machine {
     struct gw_migrate_info final; /* how the one being freed ended; NONE: not known yet */
     uint64_t announced_round;
     char *uri; /* of the migration of `info` */
-    json_t *broken_networks; /* of it: machine_broken_networks() */
+    json_t *broken_networks; /* of it: machine_tell_broken_networks(); NULL: none */
     char *listen_uri;     /* where a destination listens, or NULL */
     unsigned moved_out, moved_in;
 };
@@ -69,9 +69,9 @@ int machine_build_board(struct machine *machine, const struct board_config *conf
 void machine_drop_board(struct machine *machine);
 
 /* machine-net.c */
-/* The machine's networks whose open connections a move breaks, and why, told in the log as well; an
- * array of {"name", "why"}, NULL when there are none. */
-json_t *machine_broken_networks(struct machine *machine);
+/* Adds to machine->broken_networks, an array of {"name", "why"}, those whose open connections a move
+ * breaks and that are not in it yet, and tells the log. */
+void machine_tell_broken_networks(struct machine *machine);
 /* Gives each network of `config`, a machine that arrives, what --net says of its name here. */
 int machine_match_nets(const struct board_config *given, struct board_config *config,
                        struct gw_error *error);

@@ -100,25 +100,35 @@ int machine_release(struct machine *machine, struct gw_error *error)
     return r;
 }
 
-json_t *machine_broken_networks(struct machine *machine)
+static bool is_told(const json_t *broken, const char *name)
+{
+    size_t index;
+    const json_t *network;
+
+    json_array_foreach(broken, index,
+                       network) if (strcmp(json_string_value(json_object_get(network, "name")),
+                                           name) == 0) return true;
+    return false;
+}
+
+void machine_tell_broken_networks(struct machine *machine)
 {
     const struct board_config *config = board_settled_config(machine->board);
-    json_t *broken = NULL;
 
     for (unsigned i = 0; i < config->net_count; i++) {
         const char *name = config->nets[i].name, *why = board_net_stays(machine->board, i);
 
-        if (!why)
+        if (!why || is_told(machine->broken_networks, name))
             continue;
         log_line("machine '%s': connections that are open on network '%s' end with this move, "
                  "because %s",
                  machine->options->name, name, why);
-        if (!broken)
-            broken = json_array();
-        json_array_append_new(broken,
-                              json_pack("{s:o, s:o}", "name", json_text(name), "why", json_text(why)));
+        if (!machine->broken_networks)
+            machine->broken_networks = json_array();
+        json_array_append_new(
+            machine->broken_networks,
+            json_pack("{s:o, s:o}", "name", json_text(name), "why", json_text(why)));
     }
-    return broken;
 }
 
 struct look {

@@ -60,24 +60,25 @@ static int op_resume(void *vm, struct gw_error *error)
     return on_loop(vm, resume_on_loop, NULL, error);
 }
 
-static void connections_refused(void *opaque, const char *sentence)
-{
-    const struct machine *machine = opaque;
-
-    log_line("machine '%s': %s", machine->options->name, sentence);
-}
-
 static int leave_on_loop(void *argument)
 {
     struct machine *machine = ((struct operation *)argument)->machine;
 
-    board_pack_nets(machine->board, connections_refused, machine);
+    board_pack_nets(machine->board);
+    machine_tell_broken_networks(machine);
     return 0;
 }
 
 static void op_leave(void *vm)
 {
     on_loop(vm, leave_on_loop, NULL, NULL);
+}
+
+static void connections_refused(void *opaque, const char *sentence)
+{
+    const struct machine *machine = opaque;
+
+    log_line("machine '%s': %s", machine->options->name, sentence);
 }
 
 static int stay_on_loop(void *argument)
@@ -295,7 +296,8 @@ int machine_migrate(struct machine *machine, const char *uri, struct gw_error *e
     machine_publish_info(machine, &(struct gw_migrate_info){.status = GW_MIGRATE_SETUP});
     log_line("machine '%s': migration to %s begins", machine->options->name, uri);
     json_decref(machine->broken_networks);
-    machine->broken_networks = machine_broken_networks(machine);
+    machine->broken_networks = NULL;
+    machine_tell_broken_networks(machine);
     return 0;
 }
 

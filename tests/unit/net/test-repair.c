@@ -34,6 +34,7 @@ struct place {
     int listener, client, served; /* `served` is passt's */
     int passt_fd;
     struct repair repair;
+    struct repair_helper helper; /* not needed */
     struct repair_keep *keep;
 };
 
@@ -42,6 +43,7 @@ static void begin(struct place *place)
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof address;
     int ends[2];
+    place->helper = (struct repair_helper){.needed = false};
     place->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(place->listener, (struct sockaddr *)&address, length), 0);
     assert_int_equal(listen(place->listener, 1), 0);
@@ -52,7 +54,7 @@ static void begin(struct place *place)
     assert_true(place->served >= 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
     place->passt_fd = ends[0];
-    assert_int_equal(repair_begin(&place->repair, ends[1], false), 0);
+    assert_int_equal(repair_begin(&place->repair, ends[1], &place->helper), 0);
     place->keep = repair_keep_new();
     assert_non_null(place->keep);
     place->repair.keep = place->keep;
@@ -204,7 +206,7 @@ static void what_is_no_connection_is_an_error(void **state)
 static void who_has_no_right_is_told_what_would_have(void **state)
 {
     char why[256] = "";
-    bool helper;
+    struct repair_helper helper;
     need_right();
     pid_t child = fork();
     if (child == 0) {
@@ -231,8 +233,9 @@ int main(void)
         cmocka_unit_test(what_is_no_connection_is_an_error),
         cmocka_unit_test(who_has_no_right_is_told_what_would_have),
     };
-    bool helper;
-    if (repair_find_right(&helper, why_not, sizeof why_not) == 0 && helper)
+    struct repair_helper helper;
+    if (repair_find_right(&helper, why_not, sizeof why_not) == 0 && helper.needed)
         strcpy(why_not, "only passt-repair may set TCP_REPAIR here");
+    repair_helper_end(&helper);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Guests whose network is a passt that hands its connections over, and what goes through such connections."""
+
+import os
+import socket
+import threading
+import time
+
+import pytest
+
+from godwit_tools import passt
+from godwit_tools.foreign_apt import FetchError
+
+TICK_S = 0.05
+
+
+def lend_passt(monkeypatch):
+    """In front of the one that is installed."""
+    with socket.socket() as probe:
+        try:
+            probe.setsockopt(socket.IPPROTO_TCP, 19, 1)   # TCP_REPAIR
+        except PermissionError:
+            pytest.skip("TCP_REPAIR may not be set here: that needs CAP_NET_ADMIN")
+    try:
+        folder = passt.find()
+    except FetchError as error:
+        pytest.skip(f"no passt that hands connections over: {error}")
+    if folder:
+        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+class Ticker:
+    """A server on the host to which the guest connects and sends numbers, one a line: none may be missing."""
+
+    def __init__(self, address="127.0.0.1"):
+        self.server = socket.create_server((address, 0))
+        self.port = self.server.getsockname()[1]
+        self.last, self.problem = 0, None
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        connection = self.server.accept()[0]
+        with connection.makefile() as lines:
+            try:
+                for line in lines:
+                    if int(line) != self.last + 1:
+                        self.problem = f"{line.strip()} came after {self.last}"
+                        return
+                    self.last += 1
+                self.problem = f"the connection ended after {self.last}"
+            except OSError as error:
+                self.problem = f"{error} after {self.last}"
+
+    def wait_for(self, number, timeout_s=20):
+        deadline = time.monotonic() + timeout_s
+        while self.last < number and not self.problem and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert self.problem is None and self.last >= number, f"{self.problem}; at {self.last}, {number} was expected"
+
+
+def start(boot, port, ticker, where, **options):
+    """A guest whose keeper has that port of the host, and that sends the ticker numbers."""
+    guest = boot(run="shell", ready="guest# ", disk=False, nets=[f"user,tcp={port}:7000"], **options)
+    guest.shell("network-up 10.0.2.15/24; ip route add default via 10.0.2.2; net-keeper &", "net-keeper: listening")
+    guest.shell(f"(i=0; while :; do i=$((i+1)); echo $i; sleep {TICK_S}; done | nc {where} {ticker.port}) & echo nc=on", "^nc=on")
+    ticker.wait_for(3)
+    return guest
+
+
+def goes_on(stream, ticker):
+    """Both connections carry what they did not carry yet."""
+    received = stream.received
+    ticker.wait_for(ticker.last + 5)
+    deadline = time.monotonic() + 20
+    while stream.received < received + 20000 and not stream.problem and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert stream.problem is None
+    assert stream.received >= received + 20000, "the stream stands still"
