@@ -18,6 +18,8 @@ struct packed {
     size_t state_bytes;
     const uint8_t *frames; /* for the guest, each behind its length in four bytes, little-endian */
     size_t frames_bytes;
+    const uint8_t *places; /* local addresses of the connections, net/repair-shield.h's */
+    size_t places_bytes;
 };
 
 int packed_encode(const struct packed *packed, struct gw_buf *out); /* -ENOMEM, -ENOBUFS */

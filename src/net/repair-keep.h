@@ -12,6 +12,14 @@ unsigned repair_keep_add(struct repair_keep *keep, const int *sockets, unsigned 
  * moment for that. Nobody there is no error: then they are on another host. */
 void repair_keep_ask(const uint8_t token[REPAIR_TOKEN_BYTES]);
 
+#define REPAIR_ORDER_SOCKETS 253u /* SCM_MAX_FD */
+
+/* repair.c. TCP_REPAIR, of no more than REPAIR_ORDER_SOCKETS. -errno. */
+int repair_set(struct repair_helper *helper, int8_t value, const int *sockets, unsigned count);
+/* repair-deaf.c. -errno. */
+int repair_deafen(int fd);
+void repair_undeafen(int fd);
+
 /* repair-helper.c: one that waits for orders, started unless it is there. -ENOENT: it is not
  * installed; -ECHILD: it ended. */
 int repair_helper_start(struct repair_helper *helper);

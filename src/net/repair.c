@@ -2,7 +2,6 @@
 #include "net/repair.h"
 
 #include <errno.h>
-#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -13,18 +12,17 @@
 #include "base/cleanup.h"
 #include "net/repair-keep.h"
 
-#define PACKET_SOCKETS 253u /* SCM_MAX_FD */
 #define HELPER_MS 500
 
 union control {
     struct cmsghdr header;
-    char bytes[CMSG_SPACE(PACKET_SOCKETS * sizeof(int))];
+    char bytes[CMSG_SPACE(REPAIR_ORDER_SOCKETS * sizeof(int))];
 };
 
 /* What passt asks for: the option's value, and of which sockets. */
 struct order {
     int8_t value;
-    int sockets[PACKET_SOCKETS];
+    int sockets[REPAIR_ORDER_SOCKETS];
     unsigned count;
 };
 
@@ -69,88 +67,67 @@ static int receive_order(int fd, struct order *order)
     return r < 0 ? r : 1;
 }
 
-static int send_order(int fd, struct order *order)
+static int send_order(int fd, int8_t value, const int *sockets, unsigned count)
 {
     union control control = {.bytes = {0}};
-    struct iovec iov = {&order->value, 1};
-    const size_t bytes = order->count * sizeof(int);
+    struct iovec iov = {&value, 1};
+    const size_t bytes = count * sizeof *sockets;
     const struct msghdr message = {.msg_iov = &iov,
                                    .msg_iovlen = 1,
                                    .msg_control = control.bytes,
                                    .msg_controllen = CMSG_SPACE(bytes)};
     control.header = (struct cmsghdr){
         .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(bytes)};
-    memcpy(CMSG_DATA(&control.header), order->sockets, bytes);
+    memcpy(CMSG_DATA(&control.header), sockets, bytes);
     return sendmsg(fd, &message, MSG_NOSIGNAL) == 1 ? 0 : -EIO;
 }
 
-static int let_helper(int fd, struct order *order)
+static int let_helper(int fd, int8_t value, const int *sockets, unsigned count)
 {
     struct pollfd wait = {fd, POLLIN, 0};
     int8_t answer;
-    int r = send_order(fd, order);
+    int r = send_order(fd, value, sockets, count);
     if (r < 0)
         return r;
     if (poll(&wait, 1, HELPER_MS) != 1)
         return -ETIMEDOUT;
-    return recv(fd, &answer, 1, MSG_DONTWAIT) == 1 && answer == order->value ? 0 : -EPERM;
+    return recv(fd, &answer, 1, MSG_DONTWAIT) == 1 && answer == value ? 0 : -EPERM;
 }
 
-static int set_option(struct repair_helper *helper, struct order *order)
+int repair_set(struct repair_helper *helper, int8_t value, const int *sockets, unsigned count)
 {
-    int value = order->value;
+    const int option = value;
     if (helper->needed) {
-        int r = let_helper(helper->fd, order);
+        int r = let_helper(helper->fd, value, sockets, count);
         if (r < 0)
             repair_helper_end(helper);
         return r;
     }
-    for (unsigned i = 0; i < order->count; i++)
-        if (setsockopt(order->sockets[i], IPPROTO_TCP, TCP_REPAIR, &value, sizeof value) < 0)
+    for (unsigned i = 0; i < count; i++)
+        if (setsockopt(sockets[i], IPPROTO_TCP, TCP_REPAIR, &option, sizeof option) < 0)
             return -errno;
     return 0;
 }
 
+static int carry_out(const struct repair *repair, const struct order *order)
+{
+    return repair_set(repair->helper, order->value, order->sockets, order->count);
+}
+
 /* ---- Sockets that go ---- */
 
-/* Deaf as well: what arrives is dropped without an answer. */
-static int drop_all(int fd)
-{
-    struct sock_filter instruction[] = {{BPF_RET | BPF_K, 0, 0, 0}};
-    const struct sock_fprog program = {1, instruction};
-    return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) < 0 ? -errno : 0;
-}
-
-/* As RFC 5082 has it, which is for everybody. A socket of IPv6 has both: IPv4 may come to it. */
-static int set_least_ttl(int fd, int ttl)
-{
-    int r = setsockopt(fd, IPPROTO_IP, IP_MINTTL, &ttl, sizeof ttl);
-    if (setsockopt(fd, IPPROTO_IPV6, IPV6_MINHOPCOUNT, &ttl, sizeof ttl) == 0)
-        r = 0;
-    return r < 0 ? -errno : 0;
-}
-
-/* Some kernels attach filters for the privileged alone. Then only what was sent with a TTL of 255
- * and passed no router is still heard; Linux, the BSDs, macOS and Windows send TCP with 64 or 128.
- */
-static int silence(struct order *order)
+static int silence(const struct order *order)
 {
     int r = 0;
-    for (unsigned i = 0; r == 0 && i < order->count; i++) {
-        r = drop_all(order->sockets[i]);
-        if (r == -EPERM)
-            r = set_least_ttl(order->sockets[i], 255);
-    }
+    for (unsigned i = 0; r == 0 && i < order->count; i++)
+        r = repair_deafen(order->sockets[i]);
     return r;
 }
 
 static void unsilence(const struct order *order)
 {
-    const int none = 0;
-    for (unsigned i = 0; i < order->count; i++) {
-        setsockopt(order->sockets[i], SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof none);
-        (void)set_least_ttl(order->sockets[i], 0);
-    }
+    for (unsigned i = 0; i < order->count; i++)
+        repair_undeafen(order->sockets[i]);
 }
 
 /* passt takes all back when one fails: what is kept by then has to hear again. */
@@ -159,15 +136,18 @@ static int send_away(struct repair *repair, struct order *order)
     if (order->value != TCP_REPAIR_ON) {
         unsilence(order);
         repair_drop(repair->keep);
-        return set_option(repair->helper, order);
+        gw_buf_clear(&repair->places);
+        return carry_out(repair, order);
     }
     int r = silence(order);
     if (r == 0)
-        r = set_option(repair->helper, order);
+        r = carry_out(repair, order);
     if (r < 0) {
         unsilence(order);
         return r;
     }
+    for (unsigned i = 0; i < order->count; i++)
+        shield_note(&repair->places, order->sockets[i]);
     repair->sockets += order->count;
     order->count -= repair_keep_add(repair->keep, order->sockets, order->count);
     return 0;
@@ -179,13 +159,14 @@ static int let_in(struct repair *repair, struct order *order)
 {
     if (!repair->asked) {
         repair->asked = true;
+        shield_raise(&repair->shield, repair->helper, repair->places.data, repair->places.length);
         if (repair->keep)
             repair_drop(repair->keep);
         else
             repair_keep_ask(repair->token);
     }
     repair->sockets += order->value == TCP_REPAIR_ON ? order->count : 0;
-    return set_option(repair->helper, order);
+    return carry_out(repair, order);
 }
 
 /* ---- Serving ---- */
@@ -209,6 +190,7 @@ int repair_serve(struct repair *repair)
 int repair_begin(struct repair *repair, int fd, struct repair_helper *helper)
 {
     *repair = (struct repair){.fd = fd, .helper = helper};
+    repair->places.limit = SHIELD_MAX_PLACES * SHIELD_PLACE_BYTES;
     return helper->needed ? repair_helper_start(helper) : 0;
 }
 
@@ -216,6 +198,8 @@ void repair_end(struct repair *repair)
 {
     if (repair->fd >= 0)
         close(TAKE_FD(repair->fd));
+    shield_lower(&repair->shield);
+    gw_buf_fini(&repair->places);
 }
 
 /* ---- The right ---- */
@@ -223,13 +207,8 @@ void repair_end(struct repair *repair)
 /* On a socket of our own. */
 static int try_right(struct repair_helper *helper)
 {
-    struct order order = {.value = TCP_REPAIR_ON, .count = 1};
-    order.sockets[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (order.sockets[0] < 0)
-        return -errno;
-    int r = set_option(helper, &order);
-    close_sockets(&order);
-    return r;
+    _cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return fd < 0 ? -errno : repair_set(helper, TCP_REPAIR_ON, &fd, 1);
 }
 
 int repair_find_right(struct repair_helper *ret_helper, char *why, size_t room)

@@ -6,14 +6,17 @@
  *
  * While a passt gives its connections away, nothing that arrives may reach them: what the kernel
  * acknowledges after they were written down would be lost. And nobody may answer that they are not
- * there, which ends them. So each gets a filter that drops all, and a descriptor of ours keeps it
- * in being after passt has closed it, in repair mode and so without a word to its peer, until it is
- * made again elsewhere:
+ * there, which ends them. So each is made deaf, and a descriptor of ours keeps it in being after
+ * passt has closed it, in repair mode and so without a word to its peer, until it is made again
+ * elsewhere:
  *
- *   another host     we keep it until this process ends; the address is expected to have gone by
- * then this process     repair_drop() just before it is made again this host        the passt of
- * the other process asks for that, by the name of a token, through an abstract unix socket in the
- * network namespace, from the same user or root only
+ *   another host        we keep it until this process ends; the address is expected to have gone by
+ *                       then
+ *   this process        repair_drop() just before it is made again
+ *   this host           the passt of the other process asks for that, by the name of a token: an
+ *                       abstract unix socket in the network namespace, for the same user and root
+ *
+ * Whoever makes it again has its local address guarded meanwhile (net/repair-shield.h).
  *
  * The other side of a connection so hears nothing between, and goes on.
  *
@@ -26,6 +29,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+#include "net/repair-shield.h"
 
 #define REPAIR_TOKEN_BYTES 16u
 #define REPAIR_MAX_SOCKETS 4096u
@@ -50,6 +55,8 @@ struct repair {
     uint8_t token[REPAIR_TOKEN_BYTES]; /* of who keeps them, where they come */
     bool asked;                        /* him, to let them go */
     unsigned sockets;                  /* that were put into repair mode */
+    struct gw_buf places; /* local addresses: filled by those that go, of those that come */
+    struct shield shield; /* while they come */
 };
 
 /* 0 when somebody here may set TCP_REPAIR: we or *ret_helper; else `why` is what follows "because"

@@ -38,7 +38,9 @@ static int encode(struct net_user *user, const struct gw_buf *state)
     struct packed packed = {.state = state->data,
                             .state_bytes = state->length,
                             .frames = frames->data,
-                            .frames_bytes = frames->length};
+                            .frames_bytes = frames->length,
+                            .places = user->repair.places.data,
+                            .places_bytes = user->repair.places.length};
     memcpy(packed.token, repair_keep_token(user->keep), sizeof packed.token);
     gw_buf_clear(&user->packed);
     return packed_encode(&packed, &user->packed);
@@ -53,9 +55,9 @@ static int save(struct net_user *user)
     user->repair.keep = user->keep;
     if (r == 0)
         r = vhost_net_save(&user->vhost, &state);
-    end_repair(user);
     if (r == 0)
         r = encode(user, &state);
+    end_repair(user);
     gw_buf_fini(&state);
     return r;
 }
@@ -140,6 +142,8 @@ static int load(struct net_user *user, const struct packed *packed)
         r = begin_repair(user);
     user->repair.keep = user->keep;
     memcpy(user->repair.token, packed->token, sizeof packed->token);
+    if (r == 0)
+        r = gw_buf_append(&user->repair.places, packed->places, packed->places_bytes);
     if (r == 0)
         r = vhost_net_load(&user->vhost, packed->state, packed->state_bytes);
     end_repair(user);

@@ -74,5 +74,5 @@ def goes_on(stream, ticker):
     deadline = time.monotonic() + 20
     while stream.received < received + 20000 and not stream.problem and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert stream.problem is None
+    assert stream.problem is None, stream.problem
     assert stream.received >= received + 20000, "the stream stands still"

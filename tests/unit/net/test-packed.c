@@ -18,6 +18,13 @@ static const uint8_t frames[] = {
     15, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
 };
 
+static const uint8_t places[] = {
+    4, 0, 0x1f, 0x90, 127,  0,    0, 1, 0, 0,
+    0, 0, 0,    0,    0,    0,    0, 0, 0, 0, /* 127.0.0.1, port 8080 */
+    6, 0, 0,    80,   0x20, 0x01, 2, 3, 4, 5,
+    6, 7, 8,    9,    0,    1,    2, 3, 4, 5,
+};
+
 static struct gw_buf sample(void)
 {
     struct gw_buf out = {0};
@@ -25,7 +32,9 @@ static struct gw_buf sample(void)
                                   .state = (const uint8_t *)"state",
                                   .state_bytes = 5,
                                   .frames = frames,
-                                  .frames_bytes = sizeof frames};
+                                  .frames_bytes = sizeof frames,
+                                  .places = places,
+                                  .places_bytes = sizeof places};
     assert_int_equal(packed_encode(&packed, &out), 0);
     return out;
 }
@@ -40,6 +49,8 @@ static void what_is_encoded_is_decoded(void **state)
     assert_memory_equal(packed.state, "state", 5);
     assert_int_equal(packed.frames_bytes, sizeof frames);
     assert_memory_equal(packed.frames, frames, sizeof frames);
+    assert_int_equal(packed.places_bytes, sizeof places);
+    assert_memory_equal(packed.places, places, sizeof places);
     gw_buf_fini(&bytes);
 }
 
@@ -55,17 +66,30 @@ static void what_is_cut_or_longer_is_refused(void **state)
     gw_buf_fini(&bytes);
 }
 
+enum { PLACES_AT = 36 + 5 + sizeof frames };
+
 static void lengths_that_cannot_be_are_refused(void **state)
 {
     static const struct {
         size_t at;
         uint8_t value;
     } changes[] = {
-        {0, 'X'},     {7, 2},       /* another format */
-        {24, 6},      {27, 0xff},   /* the state's length */
-        {28, 1},      {31, 0xff},   /* that of the frames */
-        {32 + 5, 13}, {32 + 5, 15}, /* a frame that is too short, and one that takes of the next */
-        {32 + 7, 1},  {32 + 8, 0xff}, /* and too long ones */
+        {0, 'X'},
+        {7, 1}, /* another format */
+        {24, 6},
+        {27, 0xff}, /* the state's length */
+        {28, 1},
+        {31, 0xff}, /* that of the frames */
+        {32, 20},
+        {32, 41},
+        {35, 0xff},   /* that of the places */
+        {36 + 5, 13}, /* a frame that is too short */
+        {36 + 5, 15}, /* and one that takes of the next */
+        {36 + 7, 1},  /* too long ones */
+        {36 + 8, 0xff},
+        {PLACES_AT, 6 + 4},  /* a family that is none */
+        {PLACES_AT + 1, 1},  /* what is 0 */
+        {PLACES_AT + 19, 1}, /* behind an address of IPv4 */
     };
     for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
         struct gw_buf bytes = sample();

@@ -38,18 +38,35 @@ struct place {
     struct repair_keep *keep;
 };
 
-static void begin(struct place *place)
+union address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6; /* its port stands where that of v4 does */
+};
+
+static union address parse(const char *text)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    union address address = {.any.sa_family = strchr(text, ':') ? AF_INET6 : AF_INET};
+    bool is_v4 = address.any.sa_family == AF_INET;
+    void *to = is_v4 ? (void *)&address.v4.sin_addr : &address.v6.sin6_addr;
+    assert_int_equal(inet_pton(address.any.sa_family, text, to), 1);
+    return address;
+}
+
+/* `at` is where passt listens, `to` whom the client calls. */
+static void begin_at(struct place *place, const char *at, const char *to)
+{
+    union address address = parse(at), called = parse(to);
     socklen_t length = sizeof address;
     int ends[2];
     place->helper = (struct repair_helper){.needed = false};
-    place->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(place->listener, (struct sockaddr *)&address, length), 0);
+    place->listener = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(place->listener, &address.any, length), 0);
     assert_int_equal(listen(place->listener, 1), 0);
-    assert_int_equal(getsockname(place->listener, (struct sockaddr *)&address, &length), 0);
-    place->client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(connect(place->client, (struct sockaddr *)&address, length), 0);
+    assert_int_equal(getsockname(place->listener, &address.any, &length), 0);
+    called.v4.sin_port = address.v4.sin_port;
+    place->client = socket(called.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(place->client, &called.any, sizeof called), 0);
     place->served = accept(place->listener, NULL, NULL);
     assert_true(place->served >= 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
@@ -59,6 +76,11 @@ static void begin(struct place *place)
     assert_non_null(place->keep);
     place->repair.keep = place->keep;
     place->repair.saving = true;
+}
+
+static void begin(struct place *place)
+{
+    begin_at(place, "127.0.0.1", "127.0.0.1");
 }
 
 static void end(struct place *place)
@@ -140,6 +162,29 @@ static void nobody_says_that_a_kept_connection_is_gone(void **state)
     assert_int_equal(client_hears(&place, 50), 0);       /* gone without a word */
     assert_int_not_equal(client_hears(&place, 3000), 0); /* but the next attempt is answered */
     end(&place);
+}
+
+/* passt has asked for the new socket to be in repair mode, and has not connected it yet. */
+static void nor_while_the_new_socket_is_made(void **state)
+{
+    static const struct {
+        const char *at, *to;
+    } cases[] = {{"127.0.0.1", "127.0.0.1"}, {"::", "127.0.0.1"}, {"::", "::1"}};
+    need_right();
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct place place;
+        begin_at(&place, cases[i].at, cases[i].to);
+        assert_int_equal(order(&place, TCP_REPAIR_ON, place.served), TCP_REPAIR_ON);
+        close(place.served);
+        place.served = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        place.repair.saving = false;
+        assert_int_equal(order(&place, TCP_REPAIR_ON, place.served), TCP_REPAIR_ON);
+        assert_int_equal(send(place.client, "a", 1, 0), 1);
+        assert_int_equal(client_hears(&place, 300), 0);
+        repair_end(&place.repair);
+        assert_int_not_equal(client_hears(&place, 3000), 0); /* it was not kept any more */
+        end(&place);
+    }
 }
 
 static void who_knows_the_token_has_them_let_go(void **state)
@@ -227,6 +272,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_connection_is_frozen_and_thawed),
         cmocka_unit_test(nobody_says_that_a_kept_connection_is_gone),
+        cmocka_unit_test(nor_while_the_new_socket_is_made),
         cmocka_unit_test(who_knows_the_token_has_them_let_go),
         cmocka_unit_test(many_are_kept_although_few_descriptors_are_usual),
         cmocka_unit_test(orders_that_are_none_end_the_transfer),
