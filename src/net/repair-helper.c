@@ -80,6 +80,7 @@ int repair_helper_start(struct repair_helper *helper)
     if (waits_for_orders(helper))
         return 0;
     repair_helper_end(helper);
+    helper->fd = -1;
     int r = open_place(&place);
     if (r == 0)
         r = spawn(place.path, &helper->pid);
@@ -97,7 +98,8 @@ void repair_helper_end(struct repair_helper *helper)
 {
     if (helper->pid == 0)
         return;
-    cleanup_close(&helper->fd);
+    if (helper->fd >= 0)
+        close(TAKE_FD(helper->fd));
     kill(helper->pid, SIGKILL); /* it has nothing to bring to an end */
     while (waitpid(helper->pid, NULL, 0) < 0 && errno == EINTR)
         ;

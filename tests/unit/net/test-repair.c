@@ -10,10 +10,12 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -248,23 +250,45 @@ static void what_is_no_connection_is_an_error(void **state)
 }
 
 /* As somebody without rights, in a process of its own. */
-static void who_has_no_right_is_told_what_would_have(void **state)
+static void expect_no_right(const char *path, int error, const char *told)
 {
     char why[256] = "";
     struct repair_helper helper;
-    need_right();
     pid_t child = fork();
     if (child == 0) {
-        setenv("PATH", "/nonexistent", 1);
+        setenv("PATH", path, 1);
         bool refused = setresuid(65534, 65534, 65534) == 0 &&
-                       repair_find_right(&helper, why, sizeof why) == -ENOENT &&
-                       strstr(why, "needs CAP_NET_ADMIN") &&
-                       strstr(why, "passt-repair, which could have it, is not installed");
+                       repair_find_right(&helper, why, sizeof why) == error &&
+                       strstr(why, "needs CAP_NET_ADMIN") && strstr(why, told) &&
+                       fcntl(STDIN_FILENO, F_GETFD) >= 0; /* no descriptor but its own is closed */
         _exit(refused ? 0 : 1);
     }
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
+}
+
+static void who_has_no_right_is_told_what_would_have(void **state)
+{
+    need_right();
+    expect_no_right("/nonexistent", -ENOENT, "passt-repair, which could have it, is not installed");
+}
+
+static void a_passt_repair_that_ends_is_none(void **state)
+{
+    static const char script[] = "#!/bin/sh\nexit 1\n";
+    char folder[] = "/tmp/godwit-test-XXXXXX", program[64];
+    need_right();
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(chmod(folder, 0755), 0);
+    snprintf(program, sizeof program, "%s/passt-repair", folder);
+    int fd = open(program, O_WRONLY | O_CREAT | O_CLOEXEC, 0755);
+    assert_int_equal(write(fd, script, sizeof script - 1), sizeof script - 1);
+    assert_int_equal(fchmod(fd, 0755), 0);
+    close(fd);
+    expect_no_right(folder, -ECHILD, "neither godwit nor passt-repair has");
+    unlink(program);
+    rmdir(folder);
 }
 
 int main(void)
@@ -278,6 +302,7 @@ int main(void)
         cmocka_unit_test(orders_that_are_none_end_the_transfer),
         cmocka_unit_test(what_is_no_connection_is_an_error),
         cmocka_unit_test(who_has_no_right_is_told_what_would_have),
+        cmocka_unit_test(a_passt_repair_that_ends_is_none),
     };
     struct repair_helper helper;
     if (repair_find_right(&helper, why_not, sizeof why_not) == 0 && helper.needed)
