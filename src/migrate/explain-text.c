@@ -416,11 +416,23 @@ static void say_arrival(struct page *page, const struct flight_network *network,
 static void say_silence(struct page *page, const struct flight_network *last, uint64_t began_ns,
                         const struct flight_network *first, uint64_t ran_ns, uint64_t pause_ns)
 {
-    if (last->last_out_ns == 0 || last->last_out_ns > began_ns || first->first_out_ns < ran_ns)
+    if (last->last_out_ns == 0 || last->last_out_ns > began_ns + pause_ns ||
+        first->first_out_ns < ran_ns)
         return;
-    uint64_t silent_ns = began_ns - last->last_out_ns + pause_ns + first->first_out_ns - ran_ns;
+    uint64_t silent_ns = began_ns + pause_ns - last->last_out_ns + first->first_out_ns - ran_ns;
     say_of(page, first->name, "so nothing was heard of the guest for %s",
            time_in_words((double)silent_ns / 1e3).text);
+}
+
+/* The pause begins before all of the guest has stopped. */
+static void say_last(struct page *page, const struct flight_network *last, uint64_t began_ns)
+{
+    if (last->last_out_ns > began_ns)
+        say_of(page, last->name, "the guest's last frame left %s into the pause, while it stopped",
+               span(began_ns, last->last_out_ns).text);
+    else if (last->last_out_ns)
+        say_of(page, last->name, "the guest's last frame left %s before the pause",
+               span(last->last_out_ns, began_ns).text);
 }
 
 static void say_network(struct page *page, const struct gw_flight_log *log,
@@ -429,9 +441,8 @@ static void say_network(struct page *page, const struct gw_flight_log *log,
     const struct gw_flight_log *source = flight_teller(log);
     const struct flight_network *last = flight_find_network(source, network->name);
     uint64_t began_ns = source->pause.began_ns, ran_ns = flight_pause_ends_ns(&log->pause);
-    if (last && last->last_out_ns)
-        say_of(page, network->name, "the guest's last frame left %s before the pause",
-               span(last->last_out_ns, began_ns).text);
+    if (last)
+        say_last(page, last, began_ns);
     if (last && last->stays[0])
         say_of(page, network->name, "connections that were open ended with this move, because %s",
                last->stays);

@@ -171,6 +171,16 @@ static void networks_are_told_as_both_sides_saw_them(void **state)
     gw_buf_fini(&out);
 }
 
+static void a_frame_that_left_while_the_guest_stopped_is_told(void **state)
+{
+    _cleanup_free_ char *text = text_of(
+        flight_with_networks((struct gw_network_times){.name = "lan0", .last_out_ns = 905 * MS},
+                             (struct gw_network_times){.name = "lan0", .first_out_ns = 445 * MS}),
+        120);
+    assert_has(text, "lan0  the guest's last frame left 5.0 ms into the pause, while it stopped");
+    assert_has(text, "lan0  so nothing was heard of the guest for 40 ms");
+}
+
 static void why_connections_ended_is_told_by_both_sides(void **state)
 {
     struct flightlog *log = flight_with_networks(
@@ -280,6 +290,7 @@ int main(int argument_count, char **arguments)
         cmocka_unit_test(a_flight_without_an_end_says_so),
         cmocka_unit_test(the_destination_tells_it_with_the_figures_of_the_source),
         cmocka_unit_test(networks_are_told_as_both_sides_saw_them),
+        cmocka_unit_test(a_frame_that_left_while_the_guest_stopped_is_told),
         cmocka_unit_test(why_connections_ended_is_told_by_both_sides),
         cmocka_unit_test(a_network_on_which_nothing_passed_is_told_so),
         cmocka_unit_test(no_line_is_wider_than_the_page),
