@@ -10,10 +10,9 @@ import pytest
 
 from godwit_tools.machine import Host
 from godwit_tools.netns import NotPermitted, inside
-from godwit_tools.proxy import TO_SOURCE, Proxy
 from godwit_tools.stream import Stream
 from net_place import free_port, move
-from user_place import Ticker, goes_on, lend_passt, start
+from user_place import Ticker, goes_on, lend_passt, link_breaks_in_the_pause, proxied, start
 
 pytestmark = pytest.mark.usefixtures("network_driver")
 
@@ -59,42 +58,19 @@ def taken_back(machine):
     return sum("taken back" in event["text"] for event in machine.host.flights(machine.name)[-1]["events"])
 
 
-@pytest.fixture
-def proxied(networked):
-    """A receiver behind a proxy that does something before it passes READY on: proxied(hook) gives both."""
-    made = []
-
-    def make(hook):
-        receiver = networked[0].receiver("tcp:127.0.0.1:0")
-        made.append(receiver)
-        proxy = Proxy(("127.0.0.1", int(receiver.uri.rpartition(":")[2])), before={(TO_SOURCE, "READY"): hook})
-        made.append(proxy)
-        return receiver, proxy
-    yield make
-    for one in made:
-        one.close()
-
-
-def test_connections_outlive_a_pause_that_took_too_long(networked, proxied):
+def test_connections_outlive_a_pause_that_took_too_long(networked):
     guest, stream, ticker = networked
     source = guest.machine
-    receiver, proxy = proxied(lambda _: time.sleep(0.4))
-    source.migrate(proxy.uri)
-    assert source.wait_migration(60)["status"] == "completed"
-    assert taken_back(source) > 0
-    receiver.wait_status("running")
-    goes_on(stream, ticker)
+    with proxied(guest, lambda _: time.sleep(0.4)) as (receiver, uri):
+        source.migrate(uri)
+        assert source.wait_migration(60)["status"] == "completed"
+        assert taken_back(source) > 0
+        receiver.wait_status("running")
+        goes_on(stream, ticker)
 
 
-def test_connections_go_on_at_the_source_when_the_link_breaks_in_the_pause(networked, proxied):
-    guest, stream, ticker = networked
-    _, proxy = proxied(lambda proxy: proxy.cut())
-    guest.machine.migrate(proxy.uri)
-    assert guest.machine.wait_migration(60)["status"] == "failed"
-    guest.machine.wait_status("running")
-    goes_on(stream, ticker)
-    move(guest)
-    goes_on(stream, ticker)
+def test_connections_go_on_at_the_source_when_the_link_breaks_in_the_pause(networked):
+    link_breaks_in_the_pause(*networked)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The user network of somebody without rights: the connections follow where passt-repair has the one that it takes."""
 
-import contextlib
 import dataclasses
 import os
 import shutil
@@ -16,10 +15,9 @@ from conftest import GuestFactory
 from godwit_tools import passt
 from godwit_tools.machine import Host
 from godwit_tools.paths import build_dir
-from godwit_tools.proxy import TO_SOURCE, Proxy
 from godwit_tools.stream import Stream
 from net_place import free_port, move
-from user_place import Ticker, goes_on, lend_passt, start
+from user_place import Ticker, goes_on, lend_passt, link_breaks_in_the_pause, start
 
 pytestmark = pytest.mark.usefixtures("network_driver")
 SOMEBODY = 61234    # has no name
@@ -99,17 +97,8 @@ def test_connections_follow_with_a_passt_repair_that_may(right, guest_and_connec
         goes_on(stream, ticker)
 
 
-def test_they_go_on_at_the_source_when_the_move_is_taken_back(right, guest_and_connections):
-    guest, stream, ticker = guest_and_connections
-    receiver = guest.receiver("tcp:127.0.0.1:0")
-    proxy = Proxy(("127.0.0.1", int(receiver.uri.rpartition(":")[2])), before={(TO_SOURCE, "READY"): lambda proxy: proxy.cut()})
-    with receiver, contextlib.closing(proxy):
-        guest.machine.migrate(proxy.uri)
-        assert guest.machine.wait_migration(60)["status"] == "failed"
-    guest.machine.wait_status("running")
-    goes_on(stream, ticker)
-    move(guest)
-    goes_on(stream, ticker)
+def test_they_go_on_at_the_source_when_the_link_breaks_in_the_pause(right, guest_and_connections):
+    link_breaks_in_the_pause(*guest_and_connections)
 
 
 @pytest.fixture

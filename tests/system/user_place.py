@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Guests whose network is a passt that hands its connections over, and what goes through such connections."""
 
+import contextlib
 import os
 import socket
 import threading
@@ -10,6 +11,8 @@ import pytest
 
 from godwit_tools import passt
 from godwit_tools.foreign_apt import FetchError
+from godwit_tools.proxy import TO_SOURCE, Proxy
+from net_place import move
 
 TICK_S = 0.05
 
@@ -76,3 +79,23 @@ def goes_on(stream, ticker):
         time.sleep(0.01)
     assert stream.problem is None, stream.problem
     assert stream.received >= received + 20000, "the stream stands still"
+
+
+@contextlib.contextmanager
+def proxied(guest, hook):
+    """(receiver, URI): behind a proxy that does something before it passes READY on, while the guest stands still."""
+    with guest.receiver("tcp:127.0.0.1:0") as receiver:
+        proxy = Proxy(("127.0.0.1", int(receiver.uri.rpartition(":")[2])), before={(TO_SOURCE, "READY"): hook})
+        with contextlib.closing(proxy):
+            yield receiver, proxy.uri
+
+
+def link_breaks_in_the_pause(guest, stream, ticker):
+    """The connections go on at the source, and follow later."""
+    with proxied(guest, lambda proxy: proxy.cut()) as (_, uri):
+        guest.machine.migrate(uri)
+        assert guest.machine.wait_migration(60)["status"] == "failed"
+    guest.machine.wait_status("running")
+    goes_on(stream, ticker)
+    move(guest)
+    goes_on(stream, ticker)
