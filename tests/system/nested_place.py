@@ -15,7 +15,7 @@ from godwit_tools import nested
 from godwit_tools.kvm import host_kvm
 
 REPORTS_TO = "GODWIT_REPORTS"      # in the nested host: the file that reports go to
-START_S, EACH_TEST_S = 120, 180
+START_S, EACH_TEST_S = 120, 600
 MARKER = "stock_kernel"
 SHOWN = "shown: "                   # begins a line there that is for people
 IN_NESTED_HOST = REPORTS_TO in os.environ
