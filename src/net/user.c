@@ -410,7 +410,7 @@ int net_user_new(const char *text, struct net **ret_net, struct gw_error *error)
     if (!user)
         return gw_error_set(error, GW_LAYER_NET, GW_CODE_NO_RESOURCE, -ENOMEM, "out of memory");
     passt_init(&user->passt);
-    user->stream_fd = user->repair_fd = -1;
+    user->stream_fd = user->repair_fd = user->repair.fd = -1;
     user->packed.limit = NET_PACKED_MAX_BYTES;
     snprintf(user->peer.link.net.stays, sizeof user->peer.link.net.stays,
              "they are sockets of a passt's that has not been started yet");
