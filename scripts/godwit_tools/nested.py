@@ -39,6 +39,7 @@ from .guest_image import READY_IMAGES, prepare
 from .host_root import HostRoot
 from .kvm import host_kvm
 from .paths import TREE, build_dir
+from .qmp import Qmp
 
 QEMU = "qemu-system-x86_64"
 INIT = TREE / "tests" / "nested" / "init"
@@ -132,7 +133,7 @@ class NestedHost:
              "-no-reboot", "-kernel", image.kernel, "-initrd", self.directory / "root.cpio",
              "-append", _kernel_options(), "-serial", f"file:{self.console}", "-serial", "chardev:pulse",
              "-chardev", f"socket,id=pulse,path={self.directory / 'pulse'},server=on,wait=off",
-             "-monitor", f"unix:{self.monitor},server=on,wait=off",
+             "-qmp", f"unix:{self.monitor},server=on,wait=off",
              "-device", "virtio-serial-pci", "-device", "virtconsole,chardev=lines",
              "-chardev", "stdio,id=lines,signal=off"],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log, start_new_session=True)
@@ -179,18 +180,12 @@ class NestedHost:
 
     def _registers(self):
         """What its CPU does, twice, as QEMU tells it."""
-        answer = b""
         try:
-            with socket.socket(socket.AF_UNIX) as monitor:
-                monitor.settimeout(5)
-                monitor.connect(str(self.monitor))
-                for command in ("info registers", "info lapic", "info pic", "info registers"):
-                    monitor.sendall(command.encode() + b"\n")
-                    time.sleep(1)
-                    answer += monitor.recv(1 << 20)
-        except OSError as error:
+            with Qmp(self.monitor) as monitor:
+                return "\n".join(monitor("human-monitor-command", command_line=f"info {what}")
+                                 for what in ("registers", "lapic", "pic", "registers"))
+        except (OSError, ValueError) as error:
             return f"QEMU's monitor says no more: {error}"
-        return answer.decode(errors="replace").replace("\r", "")
 
     def last_words(self, count=30):
         """The end of its kernel's console and of what QEMU said."""

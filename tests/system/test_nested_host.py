@@ -2,12 +2,12 @@
 """The nested host itself: an emulation that comes to a standstill is found out and is no test's fault."""
 
 import json
-import socket
 
 import pytest
 
 import nested_place
 from godwit_tools import nested
+from godwit_tools.qmp import Qmp
 
 
 def test_a_host_that_stands_still_is_found_out(monkeypatch):
@@ -17,11 +17,8 @@ def test_a_host_that_stands_still_is_found_out(monkeypatch):
     with nested.NestedHost(["sh", "-c", "echo here; sleep 600"], timeout_s=300) as host:
         lines = iter(host)
         assert next(lines) == "here"
-        with socket.socket(socket.AF_UNIX) as monitor:
-            monitor.connect(str(host.monitor))
-            monitor.sendall(b"stop\n")
-            while b"stop" not in monitor.recv(4096):
-                pass
+        with Qmp(host.monitor) as monitor:
+            monitor("stop")
         with pytest.raises(nested.NestedStill, match=r"stood still for 15 s; its console ended with:(?s:.*)RIP="):
             next(lines)
 
