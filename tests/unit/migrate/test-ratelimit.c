@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "migrate/ratelimit.h"
+#include "rate.h"
 
 #define SECOND 1000000000ull
 #define MEGABYTE 1000000ull
@@ -37,51 +38,49 @@ static void *take_until(void *argument)
     return NULL;
 }
 
-static void assert_near(double rate, double limit)
-{
-    if (rate < 0.9 * limit || rate > 1.1 * limit)
-        fail_msg("%.0f bytes per second under a limit of %.0f", rate, limit);
-}
+struct load {
+    uint64_t limit, piece, time_ns;
+    unsigned channels;
+};
 
-static double rate_of(struct ratelimit *limiter, uint64_t piece, unsigned channels,
-                      uint64_t time_ns)
+static double rate_of(void *argument)
 {
+    const struct load *load = argument;
+    struct ratelimit limiter;
     struct channel of[4];
     pthread_t threads[4];
     uint64_t began = host_monotonic_ns(), taken = 0;
-    for (unsigned i = 0; i < channels; i++) {
-        of[i] = (struct channel){limiter, piece, began + time_ns, 0};
+    ratelimit_init(&limiter, load->limit);
+    for (unsigned i = 0; i < load->channels; i++) {
+        of[i] = (struct channel){&limiter, load->piece, began + load->time_ns, 0};
         assert_int_equal(pthread_create(&threads[i], NULL, take_until, &of[i]), 0);
     }
-    for (unsigned i = 0; i < channels; i++) {
+    for (unsigned i = 0; i < load->channels; i++) {
         pthread_join(threads[i], NULL);
         taken += of[i].taken;
     }
+    ratelimit_fini(&limiter);
     return (double)taken * 1e9 / (double)(host_monotonic_ns() - began);
+}
+
+static void assert_load_is_near(struct load load)
+{
+    assert_rate_is_kept(rate_of, &load, (double)load.limit, 0.9);
 }
 
 static void a_small_limit_holds_for_large_pieces(void **state)
 {
-    struct ratelimit limiter;
-    ratelimit_init(&limiter, MEGABYTE);
-    assert_near(rate_of(&limiter, 1 << 20, 1, SECOND), MEGABYTE);
-    ratelimit_fini(&limiter);
+    assert_load_is_near((struct load){MEGABYTE, 1 << 20, SECOND, 1});
 }
 
 static void a_large_limit_holds_for_small_pieces(void **state)
 {
-    struct ratelimit limiter;
-    ratelimit_init(&limiter, 1000 * MEGABYTE);
-    assert_near(rate_of(&limiter, 4096, 1, SECOND / 2), 1000 * MEGABYTE);
-    ratelimit_fini(&limiter);
+    assert_load_is_near((struct load){1000 * MEGABYTE, 4096, SECOND / 2, 1});
 }
 
 static void channels_share_one_limit(void **state)
 {
-    struct ratelimit limiter;
-    ratelimit_init(&limiter, 20 * MEGABYTE);
-    assert_near(rate_of(&limiter, 1 << 20, 4, SECOND), 20 * MEGABYTE);
-    ratelimit_fini(&limiter);
+    assert_load_is_near((struct load){20 * MEGABYTE, 1 << 20, SECOND, 4});
 }
 
 static void silence_is_not_made_up_for(void **state)
@@ -126,7 +125,7 @@ static void a_waiting_channel_follows_a_new_limit(void **state)
     ratelimit_set(&limiter, 0);
     assert_int_equal(ratelimit_get(&limiter), 0);
     pthread_join(thread, NULL);
-    assert_true(channel.until_ns - changed < SECOND / 2);
+    assert_true(channel.until_ns - changed < 10 * SECOND); /* without the change: days */
     ratelimit_fini(&limiter);
 }
 
