@@ -66,7 +66,7 @@ static inline struct virtio_queue *transmit_queue(struct virtio_net *net, unsign
     return &net->queue[2 * pair + 1];
 }
 
-/* net-thread.c: the thread and the path lock. */
+/* net-thread.c: the thread and the path lock. A thread that was started rests. */
 int net_thread_start(struct virtio_net *net, struct gw_error *error);
 void net_thread_end(struct virtio_net *net);
 /* The path lock, at the next gap between the thread's batches. I/O lock held. */

@@ -216,12 +216,16 @@ int net_thread_start(struct virtio_net *net, struct gw_error *error)
     net->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (net->kick_fd < 0)
         return refuse(net, "eventfd", errno, error);
+    net->busy = true; /* until it first rests */
     int r = create_thread(net);
     if (r != 0)
         return refuse(net, "thread", r, error);
     net->has_thread = true;
     snprintf(name, sizeof name, "net %s", net->name);
     (void)pthread_setname_np(net->thread, name);
+    pthread_mutex_lock(&net->path_lock);
+    net_wait_idle(net);
+    pthread_mutex_unlock(&net->path_lock);
     return 0;
 }
 

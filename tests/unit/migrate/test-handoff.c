@@ -185,6 +185,14 @@ static void one_side_runs_whatever_freezes(void **state)
             check(&faults[i]);
 }
 
+/* The connection is cut, and the source has said that the guest stays paused. */
+static void wait_for_the_cut(struct bad_link *link)
+{
+    for (unsigned i = 0; i < 1000 && !strstr(pair_source_info(&link->pair).decision, "paused"); i++)
+        usleep(20000);
+    assert_true(proxy_happened(link->proxy));
+}
+
 static void a_guest_whose_destination_does_not_answer_stays_paused(void **state)
 {
     struct bad_link link;
@@ -193,7 +201,8 @@ static void a_guest_whose_destination_does_not_answer_stays_paused(void **state)
                                      .type = WIRE_RUNNING,
                                      .stay_down = true});
     struct pair *pair = &link.pair;
-    assert_int_equal(gw_source_wait(pair->source, 800), -ETIMEDOUT);
+    wait_for_the_cut(&link);
+    assert_int_equal(gw_source_wait(pair->source, 500), -ETIMEDOUT);
     struct gw_migrate_info info = pair_source_info(pair);
     assert_int_equal(info.status, GW_MIGRATE_COMMITTING);
     assert_false(info.owner);
@@ -218,9 +227,7 @@ static void an_answer_that_comes_late_is_still_heard(void **state)
                                      .from_source = D,
                                      .type = WIRE_RUNNING,
                                      .stay_down = true});
-    for (unsigned i = 0; i < 500 && !proxy_happened(link.proxy); i++)
-        usleep(20000);
-    assert_true(proxy_happened(link.proxy));
+    wait_for_the_cut(&link);
     assert_int_equal(gw_source_wait(link.pair.source, 500), -ETIMEDOUT);
     proxy_heal(link.proxy);
     pair_wait(&link.pair);
