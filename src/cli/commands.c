@@ -6,19 +6,20 @@
 #define MACHINE_OPTIONS                                                                            \
     "  --disk FILE[,readonly][,serial=TEXT]\n"                                                     \
     "                   a raw image as the next virtio disk; may be repeated\n"                    \
-    "  --net NETWORK[,name=NAME][,mac=MAC][,mtu=N][,queues=N]\n"                                    \
+    "  --net NETWORK[,name=NAME][,mac=MAC][,mtu=N][,queues=N]\n"                                   \
     "                   a network card: tap, user or socket; may be repeated. A machine that\n"    \
     "                   arrives finds its networks by NAME (net0, net1, ... by default). With\n"   \
     "                   'user' (passt) open connections follow only from a passt that hands\n"     \
-    "                   them over (Debian 13's does) and with CAP_NET_ADMIN; else a move ends\n"   \
-    "                   them, which 'godwit status' and 'godwit migrate' say\n"                    \
-    "  --serial TARGET  where the serial port goes besides 'godwit console': stdio,\n"              \
+    "                   them over (Debian 13's does) and with CAP_NET_ADMIN, of godwit or of\n"    \
+    "                   passt-repair; else a move ends them, as 'godwit status' and 'godwit\n"     \
+    "                   migrate' say\n"                                                            \
+    "  --serial TARGET  where the serial port goes besides 'godwit console': stdio,\n"             \
     "                   unix:PATH (somebody else listens there) or file:PATH\n"                    \
-    "  --memory-backing memfd|anonymous|hugetlb[:2M|:1G]|file:DIR[,thp=off][,populate[=N]]\n"       \
+    "  --memory-backing memfd|anonymous|hugetlb[:2M|:1G]|file:DIR[,thp=off][,populate[=N]]\n"      \
     "                   where RAM comes from; populate: all of it at once, by N threads. With\n"   \
-    "                   'receive' also ,ready=SIZE: made now, before the machine comes\n"           \
-    "  --dirty-tracking HOW\n"                                                                      \
-    "                   with KVM: auto (the default), bitmap or ring\n"                             \
+    "                   'receive' also ,ready=SIZE: made now, before the machine comes\n"          \
+    "  --dirty-tracking HOW\n"                                                                     \
+    "                   with KVM: auto (the default), bitmap or ring\n"                            \
     "  --detach         return when the machine is set up; it goes on in the background\n"
 
 const struct cli_command cli_commands[] = {
@@ -62,8 +63,7 @@ const struct cli_command cli_commands[] = {
      "Ctrl-C cancels: the guest goes on here. Exit codes: 0 moved, 1 failed (the guest runs on\n"
      "here), 5 cancelled, 6 undecided (the guest is paused here; the sentence says why).\n",
      cmd_migrate},
-    {"list", "show the machines of this host",
-     "usage: godwit list [--json]\n", cmd_list},
+    {"list", "show the machines of this host", "usage: godwit list [--json]\n", cmd_list},
     {"status", "show one machine: state, ownership, migrations",
      "usage: godwit status NAME [--json]\n\n"
      "Answers for a machine whose process has ended as well, from what it left behind.\n",
@@ -79,8 +79,8 @@ const struct cli_command cli_commands[] = {
      "must have a driver for the button (Linux: virtio_input) and somebody who acts on it, as\n"
      "systemd-logind and acpid do. --force ends the process at once, as pulling the plug does.\n",
      cmd_stop},
-    {"log", "list the flights (migrations) of a machine",
-     "usage: godwit log NAME [--json]\n", cmd_log},
+    {"log", "list the flights (migrations) of a machine", "usage: godwit log NAME [--json]\n",
+     cmd_log},
     {"explain", "tell one flight in sentences, or draw it",
      "usage: godwit explain NAME [SESSION] [--svg FILE]\n\n"
      "The newest flight by default; SESSION is an id from 'godwit log' or its beginning.\n",
