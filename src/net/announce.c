@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "net/link.h"
 
 struct net_announcer {
@@ -43,7 +44,7 @@ static void announce(struct net_announcer *announcer)
     uint64_t wait_ms = ANNOUNCE_STEP_MS + ANNOUNCE_GROWTH_MS * (uint64_t)announcer->done;
     if (++announcer->done == ANNOUNCE_TIMES)
         return;
-    sd_event_source_set_time_relative(announcer->timer, wait_ms * 1000);
+    sd_event_source_set_time(announcer->timer, host_monotonic_ns() / 1000 + wait_ms * 1000);
     sd_event_source_set_enabled(announcer->timer, SD_EVENT_ONESHOT);
 }
 

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -69,26 +70,38 @@ static void the_first_one_is_a_rarp_request_at_once(void **state)
     end(&wire);
 }
 
+static const unsigned due_ms[ANNOUNCE_TIMES] = {0, 50, 200, 450, 800, 1250};
+
+/* Whether none was late. None may be early, nor one too many: no load of the host excuses that. */
+static bool announce_in_time(struct wire *wire)
+{
+    uint64_t start = host_monotonic_ns(), late_ms = 0;
+    unsigned count = 0;
+    net_announcer_start(wire->announcer, mac);
+    while (count < ANNOUNCE_TIMES || host_monotonic_ns() - start < UINT64_C(1900000000)) {
+        uint64_t at_ms = (host_monotonic_ns() - start) / 1000000;
+        assert_true(at_ms < 20000);
+        for (unsigned n = count_arrived(wire); n > 0; n--, count++) {
+            assert_true(count < ANNOUNCE_TIMES);
+            assert_true(at_ms >= due_ms[count]);
+            if (at_ms - due_ms[count] > late_ms)
+                late_ms = at_ms - due_ms[count];
+        }
+        sd_event_run(wire->from.loop, 2000);
+    }
+    assert_int_equal(net_announcer_sent(wire->announcer), ANNOUNCE_TIMES);
+    print_message("%" PRIu64 " ms late\n", late_ms);
+    return late_ms < 100;
+}
+
 static void it_is_said_six_times_ever_more_rarely(void **state)
 {
-    uint64_t at_ms[ANNOUNCE_TIMES];
-    static const unsigned due_ms[ANNOUNCE_TIMES] = {0, 50, 200, 450, 800, 1250};
-    unsigned count = 0;
     struct wire wire;
+    bool in_time = false;
     begin(&wire);
-    uint64_t start = host_monotonic_ns();
-    net_announcer_start(wire.announcer, mac);
-    while (host_monotonic_ns() - start < UINT64_C(1900000000)) {
-        for (unsigned n = count_arrived(&wire); n > 0; n--) {
-            assert_true(count < ANNOUNCE_TIMES);
-            at_ms[count++] = (host_monotonic_ns() - start) / 1000000;
-        }
-        sd_event_run(wire.from.loop, 2000);
-    }
-    assert_int_equal(count, ANNOUNCE_TIMES);
-    for (unsigned i = 0; i < ANNOUNCE_TIMES; i++)
-        assert_in_range(at_ms[i], due_ms[i], due_ms[i] + 400); /* the host may be busy */
-    assert_int_equal(net_announcer_sent(wire.announcer), ANNOUNCE_TIMES);
+    for (unsigned try = 0; try < 5 && !in_time; try++)
+        in_time = announce_in_time(&wire);
+    assert_true(in_time);
     end(&wire);
 }
 
