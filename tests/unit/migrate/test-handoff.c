@@ -31,7 +31,8 @@ static bool freezes(struct proxy_rule rule)
     return rule.action == PROXY_FREEZE_BEFORE || rule.action == PROXY_FREEZE_AFTER;
 }
 
-/* Silence is waited for where the link freezes; elsewhere a busy host must not be taken for it. */
+/* Silence is waited for where the link freezes; elsewhere a busy host must not be taken for it. Nor
+ * may it make the pause too long, for that is another reason to take the guest back. */
 static void start(struct bad_link *link, struct proxy_rule rule)
 {
     char path[128];
@@ -39,6 +40,7 @@ static void start(struct bad_link *link, struct proxy_rule rule)
     pair_init(&link->pair, PAGES, PAGES);
     link->pair.source_config.parameters.peer_timeout_ms = timeout_ms;
     link->pair.destination_config.parameters.peer_timeout_ms = timeout_ms;
+    link->pair.source_config.parameters.downtime_limit_ms = 10000;
     link->pair.destination_config.parameters.handoff_timeout_ms = 3000;
     pair_listen(&link->pair, "unix:");
     snprintf(path, sizeof path, "%s/proxy", link->pair.directory);
