@@ -255,20 +255,11 @@ static bool is_cancelled(struct gw_destination *destination)
     return asked;
 }
 
-static bool failed_at_peer(struct gw_destination *destination)
-{
-    const struct session *session = &destination->own_session;
-    monitor_enter(&destination->monitor);
-    bool at_peer = session->failed && session->origin == SESSION_PEER;
-    monitor_leave(&destination->monitor);
-    return at_peer;
-}
-
 /* -EAGAIN: nothing had moved yet and another source may come. */
 static int abandon(struct gw_destination *destination, int r, struct gw_error *error)
 {
-    bool source_gave_up =
-        failed_at_peer(destination) || (r == -ECANCELED && !is_cancelled(destination));
+    bool source_gave_up = session_failed_at_peer(&destination->own_session) ||
+                          (r == -ECANCELED && !is_cancelled(destination));
     bool accepted = destination->accepted;
     if (accepted)
         takeover_refuse(destination, error);
@@ -351,9 +342,9 @@ static void write_log(struct gw_destination *destination, enum gw_migrate_status
     monitor_leave(&destination->monitor);
     if (!info.session[0])
         return; /* nobody came: there was no flight */
-    const char *side = !failed                                           ? ""
-                       : destination->own_session.origin == SESSION_PEER ? "source"
-                                                                         : "destination";
+    bool at_peer = session_failed_at_peer(&destination->own_session) ||
+                   (status == GW_MIGRATE_CANCELLED && !is_cancelled(destination));
+    const char *side = !failed ? "" : at_peer ? "source" : "destination";
     flightlog_set_verdict(destination->log, destination_elapsed_ns(destination), status,
                           destination->phase, side, failed ? error : NULL,
                           failed ? "the guest stays with the source; receive again" : "");

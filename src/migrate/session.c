@@ -105,6 +105,14 @@ int session_result(struct session *session, struct gw_error *error)
     return r;
 }
 
+bool session_failed_at_peer(struct session *session)
+{
+    monitor_enter(session->monitor);
+    bool at_peer = session->failed && session->origin == SESSION_PEER;
+    monitor_leave(session->monitor);
+    return at_peer;
+}
+
 /* ---- Reading ---- */
 
 static uint64_t last_heard_ns(struct session *session)

@@ -108,6 +108,8 @@ void session_fail_inside(struct session *session, enum session_origin origin,
 void session_link_failed(struct session *session, const struct gw_error *error);
 /* The session's error, and its negative errno; 0 while it has not failed. */
 int session_result(struct session *session, struct gw_error *error);
+/* It failed, and the peer said why. */
+bool session_failed_at_peer(struct session *session);
 
 /* Waits until everything posted has been written, the session failed, or the time has come. */
 bool session_flush(struct session *session, uint64_t until_ns);

@@ -158,9 +158,8 @@ static void write_log(struct gw_source *source, enum gw_migrate_status status,
                       const struct gw_error *error)
 {
     bool failed = status != GW_MIGRATE_COMPLETED;
-    const char *side = !failed                                  ? ""
-                       : source->session.origin == SESSION_PEER ? "destination"
-                                                                : "source";
+    bool at_peer = status == GW_MIGRATE_FAILED && session_failed_at_peer(&source->session);
+    const char *side = !failed ? "" : at_peer ? "destination" : "source";
     flightlog_set_verdict(source->log, source_elapsed_ns(source), status, source->phase, side,
                           failed ? error : NULL, failed ? what_next(source, error) : "");
     monitor_enter(&source->monitor);

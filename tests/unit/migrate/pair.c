@@ -13,6 +13,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <godwit/flight-log.h>
+
+#include "migrate/flight-model.h"
+
 #define PATIENCE_MS 20000
 
 void pair_init(struct pair *pair, uint64_t pages, uint64_t filled)
@@ -191,4 +195,19 @@ void pair_assert_stayed(struct pair *pair, uint64_t epoch)
     assert_int_equal(pair->to->starts, 0);
     assert_int_equal(pair->from->releases, pair->from->reacquires);
     assert_false(pair->from->left);
+}
+
+void pair_assert_ended_on(const char *directory, const char *side)
+{
+    struct gw_flight_log_entry *entries = NULL;
+    struct gw_flight_log *log = NULL;
+    size_t count = 0, bad = 0;
+    char path[256];
+    assert_int_equal(gw_flight_log_list(directory, &entries, &count, &bad, NULL), 0);
+    assert_int_equal(count, 1);
+    snprintf(path, sizeof path, "%s/%s", directory, entries[0].file);
+    assert_int_equal(gw_flight_log_load(path, &log, NULL), 0);
+    assert_string_equal(log->verdict.side, side);
+    gw_flight_log_free(log);
+    free(entries);
 }

@@ -38,5 +38,7 @@ void pair_assert_moved(struct pair *pair);
 /* The guest runs on the source, which owns `epoch`. */
 void pair_assert_stayed(struct pair *pair, uint64_t epoch);
 struct gw_ownership pair_record(const char *path);
+/* The only flight log in `directory` (from_log, to_log) says that the flight ended on `side`. */
+void pair_assert_ended_on(const char *directory, const char *side);
 
 #endif

@@ -37,6 +37,8 @@ static void assert_both_cancelled(struct pair *pair)
     assert_int_equal(pair_destination_info(pair).status, GW_MIGRATE_CANCELLED);
     assert_int_equal(pair->to->discards, pair->to->prepares);
     assert_int_equal(pair->from->pauses, pair->from->resumes);
+    pair_assert_ended_on(pair->from_log, "source");
+    pair_assert_ended_on(pair->to_log, "source");
 }
 
 /* ---- Cancel ---- */
@@ -144,6 +146,8 @@ static void cancelled_on_the_destination_while_memory_moves(void **state)
     assert_int_equal(pair_destination_info(&pair).status, GW_MIGRATE_CANCELLED);
     assert_non_null(strstr(pair_source_info(&pair).error.message,
                            "the destination says: the migration was cancelled on the destination"));
+    pair_assert_ended_on(pair.from_log, "destination");
+    pair_assert_ended_on(pair.to_log, "destination");
     pair_fini(&pair);
 }
 
