@@ -23,6 +23,7 @@ struct rv_code_page {
 };
 
 #define FETCH_ENTRIES 64
+#define FETCHED_PAGES 4096 /* a power of two */
 struct fetch {
     uint64_t page; /* virtual */
     uint64_t context;
@@ -38,6 +39,8 @@ struct rv_blocks {
     uint64_t generation;
     struct rv_jump jumps[1u << RV_JUMP_BITS];
     struct fetch fetches[FETCH_ENTRIES];
+    /* a bit for the virtual pages, modulo FETCHED_PAGES, of which anything is in the two above */
+    uint64_t fetched[FETCHED_PAGES / 64];
     /* the block for one run, and its page-less origins */
     struct rv_origin scratch_origins[2 * RV_BLOCK_MAX + 2];
     _Alignas(16)
@@ -79,10 +82,26 @@ struct rv_jump *rv_blocks_jumps(struct rv_blocks *blocks)
 }
 
 /* Makes every entry of the jump cache and the fetch TLB invalid. */
-static void forget_jumps(struct rv_hart *hart)
+void rv_blocks_forget(struct rv_hart *hart)
 {
+    memset(hart->blocks->fetched, 0, sizeof hart->blocks->fetched);
     hart->fetch_epoch++;
     rv_context_update(hart);
+}
+
+static uint64_t *fetched_word(struct rv_blocks *blocks, uint64_t page, uint64_t *ret_bit)
+{
+    uint64_t number = page >> GW_PAGE_SHIFT & (FETCHED_PAGES - 1);
+    *ret_bit = UINT64_C(1) << (number & 63);
+    return &blocks->fetched[number / 64];
+}
+
+/* Most pages that are unmapped hold no code: what is cached of others is worth keeping. */
+void rv_blocks_forget_page(struct rv_hart *hart, uint64_t page)
+{
+    uint64_t bit;
+    if (*fetched_word(hart->blocks, page, &bit) & bit)
+        rv_blocks_forget(hart);
 }
 
 void rv_blocks_flush(struct rv_hart *hart)
@@ -91,13 +110,13 @@ void rv_blocks_flush(struct rv_hart *hart)
     memset(blocks->hash, 0, sizeof blocks->hash);
     blocks->page_count = 0;
     blocks->used = ARENA_UNIT;
-    forget_jumps(hart);
+    rv_blocks_forget(hart);
 }
 
 void rv_blocks_fence_i(struct rv_hart *hart)
 {
     hart->blocks->generation++;
-    forget_jumps(hart);
+    rv_blocks_forget(hart);
 }
 
 static unsigned page_slot(const struct rv_blocks *blocks, uint64_t physical)
@@ -156,7 +175,7 @@ void rv_blocks_written(struct rv_hart *hart, uint64_t physical, unsigned bytes)
     if (!((page->granules >> first | page->granules >> last) & 1))
         return;
     page_drop(page);
-    forget_jumps(hart);
+    rv_blocks_forget(hart);
     rv_attend(hart, RV_ATTEND_CODE);
 }
 
@@ -469,6 +488,8 @@ static bool fetch_page(struct rv_hart *hart, uint64_t pc, struct rv_code_page **
                          place.region->host + (place.offset & RV_PAGE_MASK));
     *fetch = (struct fetch){
         .page = pc & RV_PAGE_MASK, .context = hart->fetch_context, .code = *ret_page};
+    uint64_t bit;
+    *fetched_word(blocks, pc, &bit) |= bit;
     return true;
 }
 

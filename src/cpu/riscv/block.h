@@ -84,7 +84,9 @@ struct rv_block *rv_block_beside(struct rv_hart *hart, const struct rv_block *fr
 
 bool rv_blocks_has_code(const struct rv_hart *hart, uint64_t physical);
 void rv_blocks_written(struct rv_hart *hart, uint64_t physical, unsigned bytes);
-void rv_blocks_flush(struct rv_hart *hart); /* drops everything */
+void rv_blocks_flush(struct rv_hart *hart);  /* drops everything */
+void rv_blocks_forget(struct rv_hart *hart); /* which code is at which virtual address */
+void rv_blocks_forget_page(struct rv_hart *hart, uint64_t page); /* the same of one page */
 void rv_blocks_fence_i(struct rv_hart *hart);
 
 /* interp.c: the handler of each operation. */

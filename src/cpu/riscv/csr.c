@@ -250,9 +250,7 @@ static enum rv_csr_result write_satp(struct rv_hart *hart, unsigned number, uint
     if (mode != 0 && mode != 8 && mode != 9)
         return RV_CSR_DONE;
     hart->state.satp = value & 0xf0000fffffffffffull;
-    rv_tlb_flush(hart);
-    hart->fetch_epoch++;
-    rv_context_update(hart);
+    rv_forget_translations(hart);
     return RV_CSR_LEAVE;
 }
 
@@ -264,9 +262,7 @@ static bool pmp_locked(const struct rv_hart *hart, unsigned i)
 static enum rv_csr_result pmp_changed(struct rv_hart *hart)
 {
     rv_pmp_update(hart);
-    rv_tlb_flush(hart);
-    hart->fetch_epoch++;
-    rv_context_update(hart);
+    rv_forget_translations(hart);
     return RV_CSR_LEAVE;
 }
 

@@ -75,7 +75,7 @@ void rv_flush_all(struct rv_hart *hart)
     hart->state.x[0] = 0;
     hart->region = NULL;
     rv_pmp_update(hart);
-    rv_tlb_flush(hart);
+    rv_forget_translations(hart);
     rv_blocks_flush(hart);
     rv_context_update(hart);
 }

@@ -90,6 +90,10 @@ struct rv_tlb_entry {
                          watches */
 };
 
+struct rv_range {
+    uint64_t first, last;
+};
+
 enum rv_tlb_set {
     RV_TLB_USER,
     RV_TLB_SUPERVISOR,
@@ -158,6 +162,9 @@ struct rv_hart {
     GW_HOST uint64_t pmp_last[RV_PMP_ENTRIES];
     GW_HOST struct gw_memory_region *region; /* the one last used */
     GW_HOST struct rv_tlb_entry tlb[RV_TLB_SETS][RV_TLB_ENTRIES];
+    /* where superpages lie that the TLB or the fetch caches may know: in each half of the address
+     * space from the lowest address to the highest; first > last: nowhere */
+    GW_HOST struct rv_range superpages[2];
 } GW_DEVICE("riscv-hart", 1, 1);
 
 /* After loading: all that is derived is built again before the next instruction. */

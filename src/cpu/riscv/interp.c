@@ -66,11 +66,9 @@ static bool fence_vma(struct rv_hart *hart, bool one_address, uint64_t address)
     if (s->priv == RV_PRIV_U || (s->priv == RV_PRIV_S && (s->mstatus & RV_MSTATUS_TVM)))
         return false;
     if (one_address)
-        rv_tlb_flush_address(hart, address);
+        rv_forget_translation(hart, address);
     else
-        rv_tlb_flush(hart);
-    hart->fetch_epoch++;
-    rv_context_update(hart);
+        rv_forget_translations(hart);
     return true;
 }
 

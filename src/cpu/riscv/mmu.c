@@ -132,6 +132,15 @@ static enum leaf update_leaf(struct rv_hart *hart, const struct walk *walk, uint
     return LEAF_DONE;
 }
 
+static void note_superpage(struct rv_hart *hart, uint64_t address, uint64_t span)
+{
+    struct rv_range *range = &hart->superpages[address >> 63];
+    if ((address & ~span) < range->first)
+        range->first = address & ~span;
+    if ((address | span) > range->last)
+        range->last = address | span;
+}
+
 /* Walks the page table: 4.3.2, with LEVELS 3 for Sv39 and 4 for Sv48. */
 static bool walk_table(struct rv_hart *hart, const struct walk *walk, int levels,
                        uint64_t *ret_physical)
@@ -170,6 +179,8 @@ static bool walk_table(struct rv_hart *hart, const struct walk *walk, int levels
             break;
         }
         uint64_t span = ((uint64_t)GW_PAGE_BYTES << (9 * level)) - 1;
+        if (level > 0)
+            note_superpage(hart, walk->address, span);
         *ret_physical = ((page << GW_PAGE_SHIFT) & ~span) | (walk->address & span);
         return true;
     }
@@ -389,10 +400,33 @@ void rv_tlb_flush(struct rv_hart *hart)
     memset(hart->tlb, 0xff, sizeof hart->tlb);
 }
 
-void rv_tlb_flush_address(struct rv_hart *hart, uint64_t address)
+void rv_forget_translations(struct rv_hart *hart)
 {
-    (void)address;
     rv_tlb_flush(hart);
+    rv_blocks_forget(hart);
+    for (unsigned half = 0; half < 2; half++)
+        hart->superpages[half] = (struct rv_range){UINT64_MAX, 0};
+}
+
+/* An entry knows its page and not how far its leaf reaches, so a superpage may have left entries
+ * for any of its pages. */
+void rv_forget_translation(struct rv_hart *hart, uint64_t address)
+{
+    const struct rv_range *range = &hart->superpages[address >> 63];
+    uint64_t page = address & RV_PAGE_MASK;
+    if (address >= range->first && address <= range->last) {
+        rv_forget_translations(hart);
+        return;
+    }
+    for (unsigned set = 0; set < RV_TLB_SETS; set++) {
+        struct rv_tlb_entry *entry =
+            &hart->tlb[set][address >> GW_PAGE_SHIFT & (RV_TLB_ENTRIES - 1)];
+        if (entry->read_tag == page)
+            entry->read_tag = RV_TLB_EMPTY;
+        if (entry->write_tag == page)
+            entry->write_tag = RV_TLB_EMPTY;
+    }
+    rv_blocks_forget_page(hart, page);
 }
 
 void rv_tlb_protect(struct rv_hart *hart, const uint8_t *host_page)

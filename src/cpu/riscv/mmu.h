@@ -34,8 +34,11 @@ void *rv_atomic_address(struct rv_hart *hart, uint64_t address, unsigned bytes, 
                         struct rv_place *ret_place);
 void rv_atomic_written(struct rv_hart *hart, const struct rv_place *place, unsigned bytes);
 
-void rv_tlb_flush(struct rv_hart *hart);                           /* all sets */
-void rv_tlb_flush_address(struct rv_hart *hart, uint64_t address); /* SFENCE.VMA with an address */
+void rv_tlb_flush(struct rv_hart *hart); /* all sets; data accesses only */
+/* SFENCE.VMA: nothing that was translated before is used again, for data or for code; with an
+ * address, nothing that came from the leaf entry for it (4.2.1). */
+void rv_forget_translations(struct rv_hart *hart);
+void rv_forget_translation(struct rv_hart *hart, uint64_t address);
 void rv_tlb_protect(struct rv_hart *hart,
                     const uint8_t *host_page); /* no fast writes to it any more */
 

@@ -238,6 +238,89 @@ TEST(sfence_vma_makes_a_changed_entry_count)
     }
 }
 
+TEST(sfence_vma_of_one_address_reaches_all_of_its_superpage)
+{
+    static const uint64_t bases[] = {0x40000000, 0xffffffc000000000};
+    for (unsigned i = 0; i < 2; i++) {
+        start(machine, SV39);
+        uint64_t entry = set_page(machine, SV39, bases[i], RAM, 7 | PTE_A | PTE_D, 2);
+        emit_at(machine, CODE);
+        emit(machine, LD(6, 5, 0));
+        emit(machine, SFENCE_VMA | 9 << 15);
+        emit(machine, LD(6, 5, 0));
+        X(5) = bases[i] + DATA - RAM;
+        X(9) = bases[i] + 0x3fffffff;
+        STATE.mcause = 0;
+        enter(machine, RV_PRIV_S, CODE_PAGE);
+        assert_int_equal(run(machine, 1), 1);
+        put64(machine, entry, 0);
+        run(machine, 2);
+        assert_int_equal(STATE.mcause, RV_CAUSE_LOAD_PAGE);
+    }
+}
+
+TEST(sfence_vma_of_one_address_reaches_accesses_in_every_mode)
+{
+    static const struct {
+        uint64_t mstatus, flags;
+    } cases[] = {{RV_MSTATUS_MPRV, PTE_U},
+                 {RV_MSTATUS_MPRV | RV_PRIV_S << RV_MSTATUS_MPP_SHIFT, 0},
+                 {RV_MSTATUS_MPRV | RV_PRIV_S << RV_MSTATUS_MPP_SHIFT | RV_MSTATUS_SUM, PTE_U}};
+    const uint32_t accesses[] = {LD(6, 5, 0), SD(6, 5, 0)};
+    static const uint64_t causes[] = {RV_CAUSE_LOAD_PAGE, RV_CAUSE_STORE_PAGE};
+    for (unsigned i = 0; i < 6; i++) {
+        start(machine, SV39);
+        uint64_t flags = 7 | PTE_A | PTE_D | cases[i / 2].flags;
+        uint64_t entry = set_page(machine, SV39, VIRTUAL, DATA, flags, 0);
+        emit_at(machine, CODE);
+        emit(machine, accesses[i % 2]);
+        emit(machine, SFENCE_VMA | 9 << 15);
+        emit(machine, accesses[i % 2]);
+        X(5) = VIRTUAL;
+        X(9) = VIRTUAL + 4095;
+        STATE.mstatus = cases[i / 2].mstatus;
+        STATE.mcause = 0;
+        enter(machine, RV_PRIV_M, CODE);
+        assert_int_equal(run(machine, 1), 1);
+        put64(machine, entry, 0);
+        run(machine, 2);
+        assert_int_equal(STATE.mcause, causes[i % 2]);
+    }
+}
+
+/* A function is called, unmapped, and called again. */
+TEST(sfence_vma_of_one_address_reaches_code)
+{
+    static const struct {
+        uint64_t address, physical, fenced;
+        unsigned level;
+    } cases[] = {{VIRTUAL, DATA, VIRTUAL + 4095, 0},
+                 {0x600000 + DATA - RAM, RAM, 0x600000, 1},
+                 {0xffffffffffe00000 + DATA - RAM, RAM, UINT64_MAX, 1}};
+    for (unsigned i = 0; i < 3; i++) {
+        start(machine, SV39);
+        uint64_t entry =
+            set_page(machine, SV39, cases[i].address, cases[i].physical, ALL, cases[i].level);
+        emit_at(machine, DATA);
+        emit(machine, ADDI(1, 1, 1));
+        emit(machine, JALR(0, 2, 0));
+        emit_at(machine, CODE);
+        emit(machine, JALR(2, 8, 0));
+        emit(machine, SFENCE_VMA | 9 << 15);
+        emit(machine, JALR(2, 8, 0));
+        X(1) = 0;
+        X(8) = cases[i].address;
+        X(9) = cases[i].fenced;
+        STATE.mcause = 0;
+        enter(machine, RV_PRIV_S, CODE_PAGE);
+        assert_int_equal(run(machine, 3), 3);
+        put64(machine, entry, 0);
+        run(machine, 3);
+        assert_int_equal(STATE.mcause, RV_CAUSE_FETCH_PAGE);
+        assert_int_equal(X(1), 1);
+    }
+}
+
 static void set_pmp(struct machine *machine, unsigned i, uint8_t config, uint64_t address)
 {
     STATE.pmpcfg[i] = config;
@@ -329,6 +412,9 @@ int main(void)
         cmocka_unit_test(a_fault_in_the_second_page_names_its_address_and_writes_nothing),
         cmocka_unit_test(an_instruction_may_cross_pages_and_faults_with_the_second_address),
         cmocka_unit_test(sfence_vma_makes_a_changed_entry_count),
+        cmocka_unit_test(sfence_vma_of_one_address_reaches_all_of_its_superpage),
+        cmocka_unit_test(sfence_vma_of_one_address_reaches_accesses_in_every_mode),
+        cmocka_unit_test(sfence_vma_of_one_address_reaches_code),
         cmocka_unit_test(pmp_without_a_match_denies_all_modes_but_m),
         cmocka_unit_test(pmp_takes_the_first_match_and_splits_within_a_page),
         cmocka_unit_test(a_locked_pmp_entry_binds_m_mode_and_cannot_be_written),
