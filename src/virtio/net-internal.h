@@ -53,7 +53,7 @@ struct virtio_net_pair {
     struct virtio_segment segments[CHAIN_SEGMENTS];
     struct virtio_segment first[CHAIN_SEGMENTS]; /* of the first chain of a received frame */
     struct iovec iov[CHAIN_SEGMENTS + 1];
-    uint8_t frame[NET_HEADER_BYTES + NET_FRAME_BYTES]; /* received, with its header */
+    uint8_t frame[VIRTIO_NET_HELD_MAX]; /* received, with its header */
 };
 
 static inline struct virtio_queue *receive_queue(struct virtio_net *net, unsigned pair)
@@ -91,6 +91,11 @@ unsigned net_offloads_out(const struct virtio_net *net);
  * that mean something. */
 bool net_header_clean(uint8_t header[NET_HEADER_BYTES], uint64_t frame_bytes, unsigned offloads,
                       bool received);
+
+/* net-held.c: what is wrong with the held frames of a state that was loaded, or NULL; and their way
+ * to the pairs, in the path. */
+const char *net_held_fault(const struct virtio_net *net);
+void net_held_loaded(struct virtio_net *net);
 
 /* net-control.c: I/O lock held. */
 void net_control(struct virtio_net *net, struct virtio_queue *queue, struct virtio_chain *chain);

@@ -32,8 +32,8 @@
  *
  * Idle means that the thread waits for `enabled` to change, or for the I/O lock: it polls nothing
  * and uses neither memory nor back end. What it has noted by then is told by drain, so no interrupt
- * is lost by a move. A frame that has been received and waits for the guest's buffers stays in this
- * process: a machine that goes on here still gets it, one that moves has lost it as a network may.
+ * is lost by a move. A frame that has been received and waits for the guest's buffers goes along
+ * (net-held.c).
  */
 #include "virtio/net.h"
 
@@ -333,10 +333,12 @@ int virtio_net_loaded(struct virtio_net *net, struct gw_error *error)
         return refuse_state(net, "it uses more queues than the machine has", error);
     if (net->offloads_chosen && net->guest_offloads & ~(net->transport.negotiated & GUEST_OFFLOADS))
         return refuse_state(net, "it takes offloads that were not negotiated", error);
+    const char *fault = net_held_fault(net);
+    if (fault)
+        return refuse_state(net, fault, error);
     net_enter_path(net);
     net->features = net->transport.negotiated;
-    for (unsigned i = 0; i < net->pairs; i++)
-        net->pair[i].held = 0;
+    net_held_loaded(net);
     net_leave_path(net);
     net->resting = true;
     net_fill_config(net);
@@ -449,5 +451,6 @@ void virtio_net_fini(struct virtio_net *net)
     net_thread_end(net);
     virtio_mmio_fini(&net->transport);
     free(net->pair);
+    free(net->held);
     net->pair = NULL;
 }

@@ -14,6 +14,7 @@
 #define VIRTIO_NET_TABLE_MACS 64                         /* of each kind, in the MAC table */
 #define VIRTIO_NET_VLANS 4096
 #define VIRTIO_NET_CONTROL_SEGMENTS 16
+#define VIRTIO_NET_HELD_MAX (NET_HEADER_BYTES + NET_FRAME_BYTES)
 
 struct virtio_net_mac {
     GW_SAVED(1) uint8_t bytes[NET_MAC_BYTES];
@@ -80,8 +81,16 @@ struct virtio_net {
     GW_SAVED(1) GW_MIN(1) GW_MAX(8) uint16_t pairs_in_use;
     GW_SAVED(1) bool offloads_chosen;    /* by the control queue; else all that were negotiated */
     GW_SAVED(1) uint64_t guest_offloads; /* which: feature bits */
-    GW_HOST uint64_t features;           /* the negotiated ones, for the thread */
-    GW_HOST uint32_t enabled;            /* bit for each queue that the thread may run */
+    /* frames that wait for the guest's buffers, with their headers, as virtio_net_saving() found
+     * them: bytes of each pair's, and all of them one behind the other */
+    GW_SAVED(1)
+    GW_SUBSECTION("held") GW_SAVING(virtio_net_saving) uint32_t held_frame[VIRTIO_NET_MAX_PAIRS];
+    GW_SAVED(1) GW_SUBSECTION("held") uint32_t held_bytes;
+    GW_SAVED(1)
+    GW_SUBSECTION("held")
+        GW_ARRAY(held_bytes, VIRTIO_NET_MAX_PAIRS *VIRTIO_NET_HELD_MAX) uint8_t *held;
+    GW_HOST uint64_t features; /* the negotiated ones, for the thread */
+    GW_HOST uint32_t enabled;  /* bit for each queue that the thread may run */
     /* set once */
     GW_HOST struct net *net;
     GW_HOST const char *name; /* for sentences and the thread; the board's */
@@ -108,7 +117,9 @@ struct virtio_net {
 
 extern const struct gw_state_type virtio_net_state_type;
 
-int virtio_net_loaded(struct virtio_net *net, struct gw_error *error);
+int virtio_net_loaded(struct virtio_net *net, struct gw_error *error); /* state hooks */
+void virtio_net_saving(struct virtio_net *net);
+bool virtio_net_held_needed(const struct virtio_net *net);
 
 struct virtio_net_config {
     struct net *net;  /* outlives the device and is used by nobody else */

@@ -252,8 +252,8 @@ class Builder:
             self.mistake(struct, field, "GW_SUBSECTION is for fields of a GW_DEVICE")
         elif not NAME.fullmatch(str(name)):
             self.mistake(struct, field, "a subsection's name is 1 to 63 characters of a-z 0-9 . _ -")
-        elif saved.shape == "POINTER" or (saved.part and saved.part.has_pointer):
-            self.mistake(struct, field, "GW_ARRAY cannot stand in a subsection")
+        elif saved.part and saved.part.has_pointer:
+            self.mistake(struct, field, "a part with a GW_ARRAY cannot stand in a subsection")
         else:
             function = f"{struct.tag}_{re.sub('[.-]', '_', name)}_needed"
             self.need_function(struct, field, function, "bool", [f"const struct {struct.tag} *"], [])
@@ -282,7 +282,7 @@ class Builder:
         if count.since > saved.since or (saved.shape == "POINTER" and count.since != saved.since):
             return self.mistake(struct, field, f"its count {name} is saved since version {count.since}, "
                                 f"the array since {saved.since}")
-        if count.subsection and count.subsection != saved.subsection:
+        if count.subsection != saved.subsection and (count.subsection or saved.shape == "POINTER"):
             return self.mistake(struct, field, f"its count {name} is in another subsection")
         if count.minimum > saved.elements:
             return self.mistake(struct, field, f"its count {name} is at least {count.minimum}, the array is shorter")

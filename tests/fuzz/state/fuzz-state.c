@@ -18,6 +18,8 @@ int fuzzed_loaded(struct fuzzed *fuzzed, struct gw_error *error)
     fuzzed->sum = 0;
     for (uint32_t i = 0; i < fuzzed->log_length; i++)
         fuzzed->sum += fuzzed->log[i].value;
+    for (uint32_t i = 0; i < fuzzed->waiting_count; i++)
+        fuzzed->sum += fuzzed->waiting[i].value;
     for (uint32_t i = 0; i < fuzzed->count; i++)
         fuzzed->sum += fuzzed->items[i].value;
     return 0;
@@ -31,6 +33,11 @@ bool fuzzed_rare_needed(const struct fuzzed *fuzzed)
 bool fuzzed_list_needed(const struct fuzzed *fuzzed)
 {
     return fuzzed->list_count > 0;
+}
+
+bool fuzzed_waiting_needed(const struct fuzzed *fuzzed)
+{
+    return fuzzed->waiting_count > 0;
 }
 
 static void require(bool truth)
@@ -75,6 +82,7 @@ static void check_loaded(struct gw_state_item *item)
     require(!gw_state_compare(item->type, item->object, &again, name, sizeof name));
     require(gw_state_print(item, 1, &text, NULL) == 0);
     free(again.log);
+    free(again.waiting);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
@@ -95,5 +103,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     else
         require(error.code != GW_CODE_NONE && error.message[0] != '\0');
     free(fuzzed.log);
+    free(fuzzed.waiting);
     return 0;
 }

@@ -28,12 +28,15 @@ struct fuzzed {
     GW_SAVED(1) GW_SUBSECTION("rare") uint32_t rare;
     GW_SAVED(1) GW_SUBSECTION("list") uint8_t list_count;
     GW_SAVED(1) GW_SUBSECTION("list") GW_COUNT(list_count) uint8_t list[9];
+    GW_SAVED(1) GW_SUBSECTION("waiting") uint16_t waiting_count;
+    GW_SAVED(1) GW_SUBSECTION("waiting") GW_ARRAY(waiting_count, 7) struct fuzzed_item *waiting;
     GW_DERIVED(fuzzed_loaded) uint64_t sum;
 } GW_DEVICE("fuzzed", 3, 1);
 
 int fuzzed_loaded(struct fuzzed *fuzzed, struct gw_error *error);
 bool fuzzed_rare_needed(const struct fuzzed *fuzzed);
 bool fuzzed_list_needed(const struct fuzzed *fuzzed);
+bool fuzzed_waiting_needed(const struct fuzzed *fuzzed);
 extern const struct gw_state_type fuzzed_state_type;
 
 #endif

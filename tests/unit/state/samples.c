@@ -51,10 +51,16 @@ bool sample_tuning_needed(const struct sample *sample)
     return sample->tuning[0] || sample->tuning[1] || sample->tuning[2];
 }
 
+bool sample_waiting_needed(const struct sample *sample)
+{
+    return sample->waiting_count > 0;
+}
+
 void sample_fini(struct sample *sample)
 {
     free(sample->log);
-    sample->log = NULL;
+    free(sample->waiting);
+    sample->log = sample->waiting = NULL;
 }
 
 bool grow_3_rare_needed(const struct grow_3 *grow)

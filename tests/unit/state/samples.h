@@ -56,6 +56,8 @@ struct sample {
     GW_SAVED(1) GW_SUBSECTION("line-break") GW_MIN(5) uint32_t break_length;
     GW_SAVED(1) GW_SUBSECTION("line-break") bool breaking;
     GW_SAVED(2) GW_SUBSECTION("tuning") uint8_t tuning[3];
+    GW_SAVED(1) GW_SUBSECTION("waiting") uint32_t waiting_count;
+    GW_SAVED(1) GW_SUBSECTION("waiting") GW_ARRAY(waiting_count, 6) struct sample_entry *waiting;
 } GW_DEVICE("sample", 2, 1);
 
 int sample_queue_loaded(struct sample_queue *queue, struct gw_error *error);
@@ -64,6 +66,7 @@ int sample_loaded(struct sample *sample, struct gw_error *error);
 void sample_saving(struct sample *sample);
 bool sample_line_break_needed(const struct sample *sample);
 bool sample_tuning_needed(const struct sample *sample);
+bool sample_waiting_needed(const struct sample *sample);
 void sample_settle(void *sample); /* a random one will not refuse */
 void sample_fini(struct sample *sample);
 extern const struct gw_state_type sample_state_type;

@@ -107,6 +107,21 @@ static void an_allocated_array_is_replaced_by_one_of_full_size(void **state)
     assert_int_equal(pair->there.log[31].address, 0); /* readable: 32 is the maximum */
 }
 
+static void an_allocated_array_comes_with_its_subsection_and_without_is_empty(void **state)
+{
+    struct pair *pair = *state;
+    pair->here.waiting = calloc(3, sizeof *pair->here.waiting);
+    pair->here.waiting_count = 3;
+    pair->here.waiting[2] = (struct sample_entry){.address = 8, .length = 9};
+    assert_int_equal(move(pair, NULL), 0);
+    assert_int_equal(pair->there.waiting_count, 3);
+    assert_int_equal(pair->there.waiting[2].length, 9);
+    assert_int_equal(pair->there.waiting[5].address, 0);
+    pair->here.waiting_count = 0;
+    assert_int_equal(move(pair, NULL), 0);
+    assert_int_equal(pair->there.waiting_count, 0);
+}
+
 static void a_refused_load_keeps_the_allocated_array(void **state)
 {
     struct pair *pair = *state;
@@ -225,6 +240,7 @@ int main(void)
         TEST(integers_of_every_kind_arrive),
         TEST(elements_past_the_count_are_zero_after_loading),
         TEST(an_allocated_array_is_replaced_by_one_of_full_size),
+        TEST(an_allocated_array_comes_with_its_subsection_and_without_is_empty),
         TEST(a_refused_load_keeps_the_allocated_array),
         TEST(an_empty_allocated_array_may_be_null),
         TEST(a_state_that_breaks_its_own_promise_is_not_saved),

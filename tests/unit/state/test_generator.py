@@ -85,9 +85,14 @@ REFUSED = {
         device("GW_SAVED(1) struct p p[2];",
                before="struct p { GW_SAVED(1) unsigned n; GW_SAVED(1) GW_ARRAY(n, 3) int *a; } GW_PART; "),
         "field p: struct p has a GW_ARRAY, so it cannot be an array's element"),
-    "an array in a subsection": (
+    "an array whose count is outside its subsection": (
         device('GW_SAVED(1) unsigned n; GW_SAVED(1) GW_SUBSECTION("s") GW_ARRAY(n, 3) int *a;',
-               after="bool dev_s_needed(const struct dev *);"), "field a: GW_ARRAY cannot stand in a subsection"),
+               after="bool dev_s_needed(const struct dev *);"), "field a: its count n is in another subsection"),
+    "a part with an array in a subsection": (
+        device('GW_SAVED(1) GW_SUBSECTION("s") struct p p;',
+               before="struct p { GW_SAVED(1) unsigned n; GW_SAVED(1) GW_ARRAY(n, 3) int *a; } GW_PART; ",
+               after="bool dev_s_needed(const struct dev *);"),
+        "field p: a part with a GW_ARRAY cannot stand in a subsection"),
     "a struct that contains itself": (
         device("GW_SAVED(1) struct p p;",
                before="struct p { GW_SAVED(1) unsigned n; GW_SAVED(1) GW_ARRAY(n, 3) struct p *a; } GW_PART; "),

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -571,6 +572,87 @@ static void a_moved_device_goes_on(void **state)
     net_guest_fini(&other);
 }
 
+/* A frame of 4000 bytes that has two of its three buffers. */
+static void hold_a_frame(void)
+{
+    net_guest_start(&guest, NET_ALL, NET_RING_SIZE);
+    net_guest_offer(&guest, 0, 1500);
+    net_guest_offer(&guest, 1, 1500);
+    net_ring_kick(&guest, &guest.ring[0]);
+    put_frame(4000);
+    assert_true(eventually(fake_net_waiting(guest.fake, 0) == 0));
+}
+
+static void a_frame_that_waits_for_buffers_goes_along(void **state)
+{
+    struct gw_error error = {0};
+    uint32_t head, bytes, total = 0;
+    hold_a_frame();
+    assert_int_equal(
+        move(&(struct net_guest_config){.offloads = FAKE_OFFLOADS, .mtu = 1400}, &error), 0);
+    net_guest_resume(&other);
+    usleep(2000);
+    assert_int_equal(net_ring_used(&other.ring[0]), 0);
+    net_guest_offer(&other, 2, 1500);
+    net_ring_kick(&other, &other.ring[0]);
+    assert_true(eventually(net_ring_used(&other.ring[0]) == 3));
+    for (unsigned i = 0; i < 3; i++) {
+        assert_true(net_ring_collect(&other.ring[0], &head, &bytes));
+        driver_fetch(&other.driver, net_slot(i), got + total, bytes);
+        total += bytes;
+    }
+    assert_int_equal(get_le16(got + 10), 3);
+    assert_memory_equal(got + HEADER, frame, 4000);
+    assert_int_equal(net_guest_look(&other).counters.frames_in, 1);
+    net_guest_fini(&other);
+}
+
+/* The state says that of the frames, and nothing else of them comes in. */
+static void expect_held(uint32_t first, uint32_t last, uint32_t sum, const char *refused)
+{
+    struct gw_error error = {0};
+    guest.net.held_frame[0] = first;
+    guest.net.held_frame[VIRTIO_NET_MAX_PAIRS - 1] = last;
+    guest.net.held_bytes = sum;
+    assert_int_equal(virtio_net_loaded(&guest.net, &error), refused ? -EBADMSG : 0);
+    if (refused)
+        assert_non_null(strstr(error.message, refused));
+}
+
+static void held_frames_that_cannot_be_are_refused(void **state)
+{
+    hold_a_frame();
+    net_guest_drain(&guest);
+    virtio_net_saving(&guest.net);
+    uint32_t bytes = guest.net.held_bytes;
+    assert_int_equal(bytes, HEADER + 4000);
+    expect_held(bytes, 0, bytes, NULL);
+    expect_held(bytes, 0, bytes - 1, "not as long as they say");
+    expect_held(HEADER + 13, 0, HEADER + 13, "impossible length");
+    expect_held(VIRTIO_NET_HELD_MAX + 1, 0, VIRTIO_NET_HELD_MAX + 1, "impossible length");
+    expect_held(UINT32_MAX, 0, UINT32_MAX, "impossible length");
+    expect_held(0, 100, 100, "a queue that the machine does not have");
+    expect_held(0, 0, 0, NULL);
+}
+
+static void a_held_frame_with_an_offload_that_the_guest_lacks_is_dropped(void **state)
+{
+    struct gw_error error = {0};
+    net_guest_start(&guest, NET_MERGE, NET_RING_SIZE);
+    net_guest_drain(&guest);
+    guest.net.held = calloc(1, HEADER + 100);
+    guest.net.held[0] = 1; /* needs a checksum */
+    guest.net.held_frame[0] = guest.net.held_bytes = HEADER + 100;
+    assert_int_equal(virtio_net_loaded(&guest.net, &error), 0);
+    net_guest_offer(&guest, 0, 1500);
+    net_guest_resume(&guest);
+    net_ring_kick(&guest, &guest.ring[0]);
+    put_frame(60);
+    assert_true(eventually(net_ring_used(&guest.ring[0]) == 1));
+    assert_int_equal(net_guest_look(&guest).counters.frames_in, 1);
+    assert_int_equal(net_guest_look(&guest).counters.bytes_in, 60);
+}
+
 static void an_interrupt_that_was_due_is_not_lost_by_a_move(void **state)
 {
     struct gw_error error = {0};
@@ -660,6 +742,9 @@ int main(void)
         BARE(what_comes_after_the_first_silence_has_not_waited),
         BARE(reset_drops_what_waits_and_forgets_the_rings),
         T(a_moved_device_goes_on),
+        T(a_frame_that_waits_for_buffers_goes_along),
+        T(held_frames_that_cannot_be_are_refused),
+        T(a_held_frame_with_an_offload_that_the_guest_lacks_is_dropped),
         T(an_interrupt_that_was_due_is_not_lost_by_a_move),
         T(a_network_that_lacks_what_the_guest_uses_is_refused_by_name),
         T(a_network_found_lacking_when_it_is_acquired_is_refused),
