@@ -238,27 +238,39 @@ TEST(sfence_vma_makes_a_changed_entry_count)
     }
 }
 
+/* The instruction at `pc`, which retires `steps` until it is over; then, with `entry` taken out of
+ * its table unseen, a fence for one address and the instruction again: the cause of its exception.
+ */
+static uint64_t step_around_fence(struct machine *machine, unsigned priv, uint32_t instruction,
+                                  unsigned steps, uint64_t entry, uint64_t fenced)
+{
+    emit_at(machine, CODE);
+    emit(machine, instruction);
+    emit(machine, SFENCE_VMA | 9 << 15);
+    emit(machine, instruction);
+    X(9) = fenced;
+    STATE.mcause = 0;
+    enter(machine, priv, priv == RV_PRIV_M ? CODE : CODE_PAGE);
+    assert_int_equal(run(machine, steps), steps);
+    put64(machine, entry, 0);
+    run(machine, 1 + steps);
+    return STATE.mcause;
+}
+
 TEST(sfence_vma_of_one_address_reaches_all_of_its_superpage)
 {
     static const uint64_t bases[] = {0x40000000, 0xffffffc000000000};
     for (unsigned i = 0; i < 2; i++) {
         start(machine, SV39);
         uint64_t entry = set_page(machine, SV39, bases[i], RAM, 7 | PTE_A | PTE_D, 2);
-        emit_at(machine, CODE);
-        emit(machine, LD(6, 5, 0));
-        emit(machine, SFENCE_VMA | 9 << 15);
-        emit(machine, LD(6, 5, 0));
         X(5) = bases[i] + DATA - RAM;
-        X(9) = bases[i] + 0x3fffffff;
-        STATE.mcause = 0;
-        enter(machine, RV_PRIV_S, CODE_PAGE);
-        assert_int_equal(run(machine, 1), 1);
-        put64(machine, entry, 0);
-        run(machine, 2);
-        assert_int_equal(STATE.mcause, RV_CAUSE_LOAD_PAGE);
+        assert_int_equal(
+            step_around_fence(machine, RV_PRIV_S, LD(6, 5, 0), 1, entry, bases[i] + 0x3fffffff),
+            RV_CAUSE_LOAD_PAGE);
     }
 }
 
+/* M-mode accesses as the stacked mode, so that the mode need not change for the fence. */
 TEST(sfence_vma_of_one_address_reaches_accesses_in_every_mode)
 {
     static const struct {
@@ -272,23 +284,15 @@ TEST(sfence_vma_of_one_address_reaches_accesses_in_every_mode)
         start(machine, SV39);
         uint64_t flags = 7 | PTE_A | PTE_D | cases[i / 2].flags;
         uint64_t entry = set_page(machine, SV39, VIRTUAL, DATA, flags, 0);
-        emit_at(machine, CODE);
-        emit(machine, accesses[i % 2]);
-        emit(machine, SFENCE_VMA | 9 << 15);
-        emit(machine, accesses[i % 2]);
         X(5) = VIRTUAL;
-        X(9) = VIRTUAL + 4095;
         STATE.mstatus = cases[i / 2].mstatus;
-        STATE.mcause = 0;
-        enter(machine, RV_PRIV_M, CODE);
-        assert_int_equal(run(machine, 1), 1);
-        put64(machine, entry, 0);
-        run(machine, 2);
-        assert_int_equal(STATE.mcause, causes[i % 2]);
+        assert_int_equal(
+            step_around_fence(machine, RV_PRIV_M, accesses[i % 2], 1, entry, VIRTUAL + 4095),
+            causes[i % 2]);
     }
 }
 
-/* A function is called, unmapped, and called again. */
+/* A function of two instructions is called, unmapped, and called again. */
 TEST(sfence_vma_of_one_address_reaches_code)
 {
     static const struct {
@@ -304,19 +308,11 @@ TEST(sfence_vma_of_one_address_reaches_code)
         emit_at(machine, DATA);
         emit(machine, ADDI(1, 1, 1));
         emit(machine, JALR(0, 2, 0));
-        emit_at(machine, CODE);
-        emit(machine, JALR(2, 8, 0));
-        emit(machine, SFENCE_VMA | 9 << 15);
-        emit(machine, JALR(2, 8, 0));
         X(1) = 0;
         X(8) = cases[i].address;
-        X(9) = cases[i].fenced;
-        STATE.mcause = 0;
-        enter(machine, RV_PRIV_S, CODE_PAGE);
-        assert_int_equal(run(machine, 3), 3);
-        put64(machine, entry, 0);
-        run(machine, 3);
-        assert_int_equal(STATE.mcause, RV_CAUSE_FETCH_PAGE);
+        assert_int_equal(
+            step_around_fence(machine, RV_PRIV_S, JALR(2, 8, 0), 3, entry, cases[i].fenced),
+            RV_CAUSE_FETCH_PAGE);
         assert_int_equal(X(1), 1);
     }
 }

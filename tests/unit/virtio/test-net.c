@@ -319,7 +319,8 @@ static void a_large_frame_is_merged_out_of_several_buffers(void **state)
     assert_memory_equal(got + HEADER, frame, 4000);
 }
 
-static void a_frame_waits_for_the_rest_of_its_buffers(void **state)
+/* A frame of 4000 bytes that has two of its three buffers. */
+static void hold_a_frame(void)
 {
     net_guest_start(&guest, NET_MERGE, NET_RING_SIZE);
     net_guest_offer(&guest, 0, 1500);
@@ -327,6 +328,11 @@ static void a_frame_waits_for_the_rest_of_its_buffers(void **state)
     net_ring_kick(&guest, &guest.ring[0]);
     put_frame(4000);
     assert_true(eventually(fake_net_waiting(guest.fake, 0) == 0));
+}
+
+static void a_frame_waits_for_the_rest_of_its_buffers(void **state)
+{
+    hold_a_frame();
     usleep(2000);
     assert_int_equal(net_ring_used(&guest.ring[0]), 0);
     net_guest_offer(&guest, 2, 1500);
@@ -506,11 +512,7 @@ static void what_comes_after_the_first_silence_has_not_waited(void **state)
 
 static void reset_drops_what_waits_and_forgets_the_rings(void **state)
 {
-    net_guest_start(&guest, NET_MERGE, NET_RING_SIZE);
-    net_guest_offer(&guest, 0, 1500);
-    net_ring_kick(&guest, &guest.ring[0]);
-    put_frame(4000);
-    assert_true(eventually(fake_net_waiting(guest.fake, 0) == 0));
+    hold_a_frame();
     net_guest_set(&guest, R_STATUS, 0);
     net_guest_start(&guest, NET_MERGE, NET_RING_SIZE);
     for (unsigned i = 0; i < 4; i++)
@@ -570,17 +572,6 @@ static void a_moved_device_goes_on(void **state)
     assert_true(eventually(net_ring_used(&other.ring[1]) == 1));
     assert_int_equal(fake_net_take(guest.fake, 0, got, sizeof got), 0);
     net_guest_fini(&other);
-}
-
-/* A frame of 4000 bytes that has two of its three buffers. */
-static void hold_a_frame(void)
-{
-    net_guest_start(&guest, NET_ALL, NET_RING_SIZE);
-    net_guest_offer(&guest, 0, 1500);
-    net_guest_offer(&guest, 1, 1500);
-    net_ring_kick(&guest, &guest.ring[0]);
-    put_frame(4000);
-    assert_true(eventually(fake_net_waiting(guest.fake, 0) == 0));
 }
 
 static void a_frame_that_waits_for_buffers_goes_along(void **state)
