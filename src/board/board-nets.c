@@ -257,9 +257,11 @@ unsigned board_announce_nets(struct board *board)
     unsigned asked = 0;
     for (unsigned i = 0; i < board->config.net_count; i++) {
         struct board_link *link = &board->link[i];
-        struct virtio_net_view view;
-        board_look_net(board, i, &view);
-        net_announcer_start(link->announcer, view.mac);
+        struct net_station stations[ANNOUNCE_STATIONS];
+        pthread_mutex_lock(&board->io_lock);
+        unsigned count = virtio_net_stations(&link->device, stations, ARRAY_COUNT(stations));
+        pthread_mutex_unlock(&board->io_lock);
+        net_announcer_start(link->announcer, stations, count);
         pthread_mutex_lock(&board->io_lock);
         asked += virtio_net_announce(&link->device);
         pthread_mutex_unlock(&board->io_lock);

@@ -12,12 +12,13 @@
 struct net_announcer {
     struct net *net;
     sd_event_source *timer;
-    uint8_t mac[NET_MAC_BYTES];
-    unsigned done, sent;
+    struct net_station stations[ANNOUNCE_STATIONS];
+    unsigned count, done, sent;
 };
 
-/* A reverse request of the guest for itself, padded to the least that Ethernet has. */
-static void fill_frame(uint8_t frame[ANNOUNCE_FRAME_BYTES], const uint8_t *mac)
+/* A reverse request of the guest for itself, padded to the least that Ethernet has, which a tag
+ * makes longer (IEEE 802.1Q, 9.6: its two bytes of type, and the VLAN). How long it is. */
+static size_t fill_frame(uint8_t frame[ANNOUNCE_TAGGED_BYTES], const struct net_station *station)
 {
     static const uint8_t fixed[] = {
         0x80, 0x35, /* RARP */
@@ -26,21 +27,32 @@ static void fill_frame(uint8_t frame[ANNOUNCE_FRAME_BYTES], const uint8_t *mac)
         6,    4,    /* bytes of addresses */
         0x00, 0x03, /* request reverse */
     };
-    memset(frame, 0, ANNOUNCE_FRAME_BYTES);
+    const uint8_t tag[] = {0x81, 0x00, (uint8_t)(station->vlan >> 8), (uint8_t)station->vlan};
+    size_t tag_bytes = station->vlan ? sizeof tag : 0;
+    uint8_t *packet = frame + 12 + tag_bytes;
+    memset(frame, 0, ANNOUNCE_TAGGED_BYTES);
     memset(frame, 0xff, NET_MAC_BYTES);
-    memcpy(frame + 6, mac, NET_MAC_BYTES);
-    memcpy(frame + 12, fixed, sizeof fixed);
-    memcpy(frame + 22, mac, NET_MAC_BYTES); /* sender */
-    memcpy(frame + 32, mac, NET_MAC_BYTES); /* target */
+    memcpy(frame + 6, station->mac, NET_MAC_BYTES);
+    memcpy(frame + 12, tag, tag_bytes);
+    memcpy(packet, fixed, sizeof fixed);
+    memcpy(packet + 10, station->mac, NET_MAC_BYTES); /* sender */
+    memcpy(packet + 20, station->mac, NET_MAC_BYTES); /* target */
+    return ANNOUNCE_FRAME_BYTES + tag_bytes;
+}
+
+static bool announce_one(struct net_announcer *announcer, const struct net_station *station)
+{
+    uint8_t frame[ANNOUNCE_TAGGED_BYTES], header[NET_HEADER_BYTES];
+    size_t bytes = fill_frame(frame, station);
+    const struct iovec iov[] = {{header, sizeof header}, {frame, bytes}};
+    memcpy(header, net_plain_header, sizeof header);
+    return net_send(announcer->net, 0, iov, ARRAY_COUNT(iov)) == 0;
 }
 
 static void announce(struct net_announcer *announcer)
 {
-    uint8_t frame[ANNOUNCE_FRAME_BYTES], header[NET_HEADER_BYTES];
-    const struct iovec iov[] = {{header, sizeof header}, {frame, sizeof frame}};
-    memcpy(header, net_plain_header, sizeof header);
-    fill_frame(frame, announcer->mac);
-    announcer->sent += net_send(announcer->net, 0, iov, ARRAY_COUNT(iov)) == 0;
+    for (unsigned i = 0; i < announcer->count; i++)
+        announcer->sent += announce_one(announcer, &announcer->stations[i]);
     uint64_t wait_ms = ANNOUNCE_STEP_MS + ANNOUNCE_GROWTH_MS * (uint64_t)announcer->done;
     if (++announcer->done == ANNOUNCE_TIMES)
         return;
@@ -81,9 +93,11 @@ void net_announcer_free(struct net_announcer *announcer)
     free(announcer);
 }
 
-void net_announcer_start(struct net_announcer *announcer, const uint8_t mac[NET_MAC_BYTES])
+void net_announcer_start(struct net_announcer *announcer, const struct net_station *stations,
+                         unsigned count)
 {
-    memcpy(announcer->mac, mac, NET_MAC_BYTES);
+    announcer->count = count < ANNOUNCE_STATIONS ? count : ANNOUNCE_STATIONS;
+    memcpy(announcer->stations, stations, announcer->count * sizeof *stations);
     announcer->done = announcer->sent = 0;
     announce(announcer);
 }

@@ -37,6 +37,12 @@
 #define NET_FRAME_BYTES                                                                            \
     (65535u + 18u) /* the largest, with offloads or without; a VLAN tag included */
 
+/* An address that is reached through a card. */
+struct net_station {
+    uint8_t mac[NET_MAC_BYTES];
+    uint16_t vlan; /* 1 to 4095, of the tag in its frames; 0: they have none */
+};
+
 /* What may stand in the header of a frame: by the back end's means (what it takes), and by the
  * guest's driver (what the guest takes). */
 enum net_offload {

@@ -21,6 +21,11 @@ static bool is_in(const struct virtio_net_mac *table, unsigned count, const uint
     return false;
 }
 
+static bool has_vlan(const struct virtio_net *net, unsigned vlan)
+{
+    return net->features & F_CTRL_VLAN && net->filter.vlans[vlan / 8] & 1u << vlan % 8;
+}
+
 static bool wants_vlan(const struct virtio_net *net, const uint8_t *frame, size_t bytes)
 {
     if (!(net->features & F_CTRL_VLAN) || get_be16(frame + TYPE_AT) != TYPE_VLAN)
@@ -28,7 +33,7 @@ static bool wants_vlan(const struct virtio_net *net, const uint8_t *frame, size_
     if (bytes < TAGGED_HEADER_BYTES)
         return false;
     unsigned vlan = get_be16(frame + TAG_AT) % VIRTIO_NET_VLANS;
-    return net->filter.vlans[vlan / 8] & 1u << vlan % 8;
+    return has_vlan(net, vlan);
 }
 
 static bool wants_group(const struct virtio_net *net, const uint8_t *mac)
@@ -61,4 +66,22 @@ bool net_wants(const struct virtio_net *net, const uint8_t *frame, size_t bytes)
     if (!wants_vlan(net, frame, bytes))
         return false;
     return frame[0] & 1 ? wants_group(net, frame) : wants_unicast(net, frame);
+}
+
+unsigned virtio_net_stations(const struct virtio_net *net, struct net_station *ret_stations,
+                             unsigned most)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i <= net->filter.unicast_count; i++) {
+        const uint8_t *mac = i == 0 ? net->mac.bytes : net->filter.unicast[i - 1].bytes;
+        if (mac[0] & 1)
+            continue; /* nobody's */
+        for (unsigned vlan = 0; vlan < VIRTIO_NET_VLANS && count < most; vlan++) {
+            if (vlan > 0 && !has_vlan(net, vlan))
+                continue;
+            ret_stations[count] = (struct net_station){.vlan = (uint16_t)vlan};
+            memcpy(ret_stations[count++].mac, mac, NET_MAC_BYTES);
+        }
+    }
+    return count;
 }

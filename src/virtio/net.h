@@ -88,7 +88,7 @@ struct virtio_net {
     GW_SAVED(1) GW_SUBSECTION("held") uint32_t held_bytes;
     GW_SAVED(1)
     GW_SUBSECTION("held")
-        GW_ARRAY(held_bytes, VIRTIO_NET_MAX_PAIRS *VIRTIO_NET_HELD_MAX) uint8_t *held;
+    GW_ARRAY(held_bytes, VIRTIO_NET_MAX_PAIRS *VIRTIO_NET_HELD_MAX) uint8_t *held;
     GW_HOST uint64_t features; /* the negotiated ones, for the thread */
     GW_HOST uint32_t enabled;  /* bit for each queue that the thread may run */
     /* set once */
@@ -162,6 +162,14 @@ void virtio_net_link_changed(struct virtio_net *net);
  * stands still the driver is asked when it runs.
  */
 bool virtio_net_announce(struct virtio_net *net);
+
+/*
+ * The addresses that the driver has, in each VLAN that it listens to, at most `most` of them: first
+ * the card's own, then those of its filter; how many. A guest behind whose card other machines are
+ * (a bridge, promiscuous) has more, of which only the guest knows. I/O lock held.
+ */
+unsigned virtio_net_stations(const struct virtio_net *net, struct net_station *ret_stations,
+                             unsigned most);
 
 /* I/O lock held. Takes the path lock: short waits. */
 void virtio_net_look(struct virtio_net *net, struct virtio_net_view *ret_view);

@@ -169,13 +169,20 @@ def join_vlan(guest, address):
                 f"ip addr add {address}/24 dev eth0.7; ip link set eth0.7 up; echo vlan=$?", "^vlan=0")
 
 
-def test_a_guest_in_a_vlan_moves(place, boot):
-    """Another guest is the client: not every host's kernel knows VLANs."""
+def in_vlan(frame, number):
+    """Without its tag, or None if it has another one or none."""
+    tagged = frame[12:14] == b"\x81\x00" and int.from_bytes(frame[14:16], "big") & 0xfff == number
+    return frame[:12] + frame[16:] if tagged else None
+
+
+def test_a_guest_in_a_vlan_moves(place, boot, tmp_path):
+    """Another guest is the client: not every host's kernel knows VLANs. The guest is announced there as well, first of all."""
     place.network.add_tap("a", "vm1")
     other = boot(run="shell", ready="guest# ", disk=False, nets=["tap:vm1"], host=place.new_host("a"))
     other.shell("network-up", "^network: up")
     join_vlan(place.guest, "10.77.7.2")
     join_vlan(other, "10.77.7.3")
+    there = Capture(place.network, place.network.port(place.other()), "in", f"ether src {place.mac}", tmp_path)
     since = other.console.position()
     other.console.send("ping -s 1472 -c 100 -i 0.05 10.77.7.2\n")
     for number in (5, 45, 85):
@@ -183,6 +190,8 @@ def test_a_guest_in_a_vlan_moves(place, boot):
         place.move()
     lost = 100 - int(other.console.wait(r"(\d+) packets received", 30, since).group(1))
     assert lost <= 3, "more was lost than what may be under way at each move"
+    first = next(untagged for _, frame in there.stop() if (untagged := in_vlan(frame, 7)))
+    assert is_announcement(first), "the guest spoke in its VLAN before it was announced there"
 
 
 @pytest.mark.parametrize("on", [True, False], ids=["on", "off"])

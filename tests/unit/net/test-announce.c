@@ -9,11 +9,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "net-bench.h"
 #include "net/announce.h"
 
-static const uint8_t mac[NET_MAC_BYTES] = {0x52, 0x54, 0, 1, 2, 3};
+static const struct net_station station = {.mac = {0x52, 0x54, 0, 1, 2, 3}};
 
 /* Two networks on one wire: the announcements of one are what the other gets. */
 struct wire {
@@ -63,10 +64,39 @@ static void the_first_one_is_a_rarp_request_at_once(void **state)
     uint8_t frame[100];
     struct wire wire;
     begin(&wire);
-    net_announcer_start(wire.announcer, mac);
+    net_announcer_start(wire.announcer, &station, 1);
     assert_int_equal(bench_receive(&wire.to, 0, frame, sizeof frame), ANNOUNCE_FRAME_BYTES);
     assert_memory_equal(frame, expected, sizeof expected);
     assert_int_equal(net_announcer_sent(wire.announcer), 1);
+    end(&wire);
+}
+
+static void in_a_vlan_it_has_its_tag(void **state)
+{
+    static const uint8_t expected[] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2,    0x54, 0,
+                                       1,    2,    3,    0x81, 0,    0x0a, 0xbc, 0x80, 0x35};
+    const struct net_station tagged = {{2, 0x54, 0, 1, 2, 3}, 0xabc};
+    uint8_t frame[100];
+    struct wire wire;
+    begin(&wire);
+    net_announcer_start(wire.announcer, &tagged, 1);
+    assert_int_equal(bench_receive(&wire.to, 0, frame, sizeof frame), ANNOUNCE_TAGGED_BYTES);
+    assert_memory_equal(frame, expected, sizeof expected);
+    assert_memory_equal(frame + 26, tagged.mac, NET_MAC_BYTES);
+    assert_memory_equal(frame + 36, tagged.mac, NET_MAC_BYTES);
+    end(&wire);
+}
+
+static void each_station_is_told_each_time_and_no_more_than_there_is_room_for(void **state)
+{
+    struct net_station many[ANNOUNCE_STATIONS + 1] = {{.vlan = 0}};
+    struct wire wire;
+    begin(&wire);
+    net_announcer_start(wire.announcer, many, ARRAY_COUNT(many));
+    assert_int_equal(count_arrived(&wire), ANNOUNCE_STATIONS);
+    bench_run_for(&wire.from, 150);
+    assert_int_equal(count_arrived(&wire), ANNOUNCE_STATIONS);
+    assert_int_equal(net_announcer_sent(wire.announcer), 2 * ANNOUNCE_STATIONS);
     end(&wire);
 }
 
@@ -77,7 +107,7 @@ static bool announce_in_time(struct wire *wire)
 {
     uint64_t start = host_monotonic_ns(), late_ms = 0;
     unsigned count = 0;
-    net_announcer_start(wire->announcer, mac);
+    net_announcer_start(wire->announcer, &station, 1);
     while (count < ANNOUNCE_TIMES || host_monotonic_ns() - start < UINT64_C(1900000000)) {
         uint64_t at_ms = (host_monotonic_ns() - start) / 1000000;
         assert_true(at_ms < 20000);
@@ -109,11 +139,11 @@ static void a_stopped_one_is_silent_and_can_begin_again(void **state)
 {
     struct wire wire;
     begin(&wire);
-    net_announcer_start(wire.announcer, mac);
+    net_announcer_start(wire.announcer, &station, 1);
     net_announcer_stop(wire.announcer);
     bench_run_for(&wire.from, 150);
     assert_int_equal(count_arrived(&wire), 1);
-    net_announcer_start(wire.announcer, mac);
+    net_announcer_start(wire.announcer, &station, 1);
     bench_run_for(&wire.from, 120);
     assert_int_equal(count_arrived(&wire), 2);
     assert_int_equal(net_announcer_sent(wire.announcer), 2);
@@ -126,7 +156,7 @@ static void without_a_link_nothing_is_counted_and_the_rest_still_comes(void **st
     begin(&wire);
     net_release(wire.to.net);
     bench_expect_down(&wire.from, "closed the connection");
-    net_announcer_start(wire.announcer, mac);
+    net_announcer_start(wire.announcer, &station, 1);
     assert_int_equal(net_announcer_sent(wire.announcer), 0);
     bench_acquire(&wire.to);
     bench_expect_up(&wire.from);
@@ -139,6 +169,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_first_one_is_a_rarp_request_at_once),
+        cmocka_unit_test(in_a_vlan_it_has_its_tag),
+        cmocka_unit_test(each_station_is_told_each_time_and_no_more_than_there_is_room_for),
         cmocka_unit_test(it_is_said_six_times_ever_more_rarely),
         cmocka_unit_test(a_stopped_one_is_silent_and_can_begin_again),
         cmocka_unit_test(without_a_link_nothing_is_counted_and_the_rest_still_comes),

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/cleanup.h"
 #include "net-driver.h"
 
 enum { RX, MAC, VLAN, ANNOUNCE, MQ, OFFLOADS };
@@ -180,6 +181,42 @@ static void the_address_can_be_set(void **state)
     assert_int_equal(command(MAC, 1, "1234567", 7), ERROR);
     net_guest_start(&guest, NET_CONTROL, NET_RING_SIZE);
     assert_int_equal(virtio_mmio_ops.read(&guest.net, R_CONFIG + 5, 1), net_guest_mac[5]);
+}
+
+static void add_vlan(uint16_t vlan)
+{
+    uint8_t data[2];
+    put_le16(data, vlan);
+    assert_int_equal(command(VLAN, 0, data, sizeof data), OK);
+}
+
+static void assert_station(const struct net_station *station, const uint8_t *mac, unsigned vlan)
+{
+    assert_memory_equal(station->mac, mac, NET_MAC_BYTES);
+    assert_int_equal(station->vlan, vlan);
+}
+
+static void its_stations_are_its_addresses_in_each_vlan(void **state)
+{
+    struct net_station all[16];
+    uint8_t data[64];
+    assert_int_equal(virtio_net_stations(&guest.net, all, ARRAY_COUNT(all)), 1);
+    assert_station(&all[0], net_guest_mac, 0);
+    size_t bytes = put_macs(data, 1, other);
+    bytes += put_macs(data + bytes, 1, group);
+    assert_int_equal(command(MAC, 0, data, bytes), OK);
+    add_vlan(0); /* as Linux does: frames that have no tag */
+    add_vlan(7);
+    add_vlan(4095);
+    assert_int_equal(virtio_net_stations(&guest.net, all, ARRAY_COUNT(all)), 6);
+    for (unsigned i = 0; i < 6; i++)
+        assert_station(&all[i], i < 3 ? net_guest_mac : other, (unsigned[]){0, 7, 4095}[i % 3]);
+    assert_int_equal(virtio_net_stations(&guest.net, all, 2), 2);
+    put_macs(data, 1, group); /* nobody has such an address */
+    assert_int_equal(command(MAC, 0, data, bytes), OK);
+    assert_int_equal(virtio_net_stations(&guest.net, all, ARRAY_COUNT(all)), 3);
+    net_guest_set(&guest, R_STATUS, 0);
+    assert_int_equal(virtio_net_stations(&guest.net, all, ARRAY_COUNT(all)), 1);
 }
 
 static void vlans_come_in_when_they_are_added(void **state)
@@ -395,6 +432,7 @@ int main(void)
         T(a_table_that_is_too_large_lets_all_of_its_kind_in),
         T(tables_of_a_wrong_length_change_nothing),
         T(the_address_can_be_set),
+        T(its_stations_are_its_addresses_in_each_vlan),
         T(vlans_come_in_when_they_are_added),
         T(the_guest_is_asked_to_announce_itself_until_it_has),
         T(a_guest_that_cannot_announce_is_not_asked),
