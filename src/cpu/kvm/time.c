@@ -27,6 +27,8 @@
 #include "cpu/kvm/vm.h"
 
 #define SAMPLES 8
+#define CLOCK_TRIES 6
+#define CLOCK_NEAR_NS 100
 #define UNSEEN_NS 50000     /* distances below are noise of the samples */
 #define ALIGNED_NS 1000000u /* a TSC that is less past what was written is what was written */
 #define FAR_NS UINT64_C(10000000000)
@@ -113,8 +115,7 @@ static bool read_instant(const struct vm *vm, struct instant *ret_instant)
 {
     const uint32_t needed = KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC;
     struct kvm_clock_data clock = {0};
-    if (vm->tsc_scaled || ioctl(vm->fd, KVM_GET_CLOCK, &clock) < 0 ||
-        (clock.flags & needed) != needed)
+    if (ioctl(vm->fd, KVM_GET_CLOCK, &clock) < 0 || (clock.flags & needed) != needed)
         return false;
     *ret_instant = (struct instant){clock.realtime, clock.clock, clock.host_tsc};
     return true;
@@ -157,7 +158,7 @@ static void align_to_first(struct vcpu *vcpu)
 static bool fetch_exactly(struct vm *vm)
 {
     struct instant now;
-    if (!read_instant(vm, &now))
+    if (vm->tsc_scaled || !read_instant(vm, &now))
         return false;
     for (unsigned i = 0; i < vm->cpus; i++) {
         uint64_t offset;
@@ -226,15 +227,52 @@ int time_set_frequency(struct vcpu *vcpu, uint32_t tsc_khz, struct gw_error *err
 }
 
 /* Real time since the state was fetched; none when this host's clock is behind. */
-static uint64_t elapsed_ns(const struct vm *vm)
+static uint64_t elapsed_ns(const struct vm *vm, uint64_t realtime_ns)
 {
-    uint64_t now_ns = host_realtime_ns();
-    return now_ns > vm->state.realtime_ns ? now_ns - vm->state.realtime_ns : 0;
+    return realtime_ns > vm->state.realtime_ns ? realtime_ns - vm->state.realtime_ns : 0;
 }
 
 static uint64_t tsc_now(const struct vcpu *vcpu)
 {
-    return vcpu->state.tsc + cycles(elapsed_ns(vcpu->vm), vcpu->state.tsc_khz);
+    return vcpu->state.tsc + cycles(elapsed_ns(vcpu->vm, host_realtime_ns()), vcpu->state.tsc_khz);
+}
+
+/* How far kvmclock is behind where it should be; false: this cannot be told. */
+static bool clock_is_behind(struct vm *vm, int64_t *ret_ns)
+{
+    struct instant now;
+    struct moment moment = {0};
+    if (read_instant(vm, &now))
+        moment = (struct moment){now.realtime_ns, now.clock_ns};
+    else if (sample(read_clock, vm, &moment) < 0)
+        return false;
+    uint64_t right = vm->state.clock_ns + elapsed_ns(vm, moment.realtime_ns);
+    *ret_ns = (int64_t)(right - moment.value);
+    return true;
+}
+
+/*
+ * Between reading the real time and KVM's taking the value some time passes, and much when the host
+ * does something else then. It would be lost to the guest in each of its moves. So what came of it
+ * is looked at, and what was lost is added next time. Never earlier than it was.
+ */
+static int set_clock(struct vm *vm)
+{
+    uint64_t more_ns = 0; /* may be "negative": what a stranger's state leads to only wraps */
+    int64_t behind_ns = 0;
+    for (unsigned try = 0; try < CLOCK_TRIES; try++) {
+        int64_t passed_ns = (int64_t)(elapsed_ns(vm, host_realtime_ns()) + more_ns);
+        struct kvm_clock_data clock = {.clock = vm->state.clock_ns};
+        if (passed_ns > 0)
+            clock.clock += (uint64_t)passed_ns;
+        if (ioctl(vm->fd, KVM_SET_CLOCK, &clock) < 0)
+            return -errno;
+        if (!clock_is_behind(vm, &behind_ns) ||
+            (behind_ns >= -CLOCK_NEAR_NS && behind_ns <= CLOCK_NEAR_NS))
+            break;
+        more_ns += (uint64_t)behind_ns;
+    }
+    return 0;
 }
 
 /* A value near to what the TSC shows already KVM may take for an attempt to align it with the
@@ -257,7 +295,7 @@ static int write_tsc(struct vcpu *vcpu)
 static bool move_exactly(struct vm *vm)
 {
     struct instant now;
-    if (!read_instant(vm, &now))
+    if (vm->tsc_scaled || !read_instant(vm, &now))
         return false;
     for (unsigned i = 0; i < vm->cpus; i++) {
         const struct vcpu_state *state = &vm->vcpu[i].state;
@@ -277,8 +315,7 @@ static int move_by_offset(struct vm *vm, uint64_t first_offset)
     int r = sample(read_tsc, first, &moment);
     if (r < 0)
         return r;
-    uint64_t passed_ns =
-        moment.realtime_ns > vm->state.realtime_ns ? moment.realtime_ns - vm->state.realtime_ns : 0;
+    uint64_t passed_ns = elapsed_ns(vm, moment.realtime_ns);
     uint64_t wanted = first->state.tsc + cycles(passed_ns, first->state.tsc_khz);
     for (unsigned i = 0; r == 0 && i < vm->cpus; i++)
         r = set_offset(&vm->vcpu[i], first_offset + (wanted - moment.value) +
@@ -299,10 +336,9 @@ int vm_resume_time(struct vm *vm, struct gw_error *error)
     uint64_t offset;
     if (!vm->time_loaded)
         return 0;
-    struct kvm_clock_data clock = {.clock = vm->state.clock_ns + elapsed_ns(vm)};
-    if (ioctl(vm->fd, KVM_SET_CLOCK, &clock) < 0)
-        return vm_fail(error, errno, "set kvmclock");
-    int r = 0;
+    int r = set_clock(vm);
+    if (r < 0)
+        return vm_fail(error, -r, "set kvmclock");
     if (!move_exactly(vm))
         r = get_offset(&vm->vcpu[0], &offset) ? move_by_offset(vm, offset) : move_by_writing(vm);
     if (r < 0)
