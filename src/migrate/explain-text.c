@@ -412,14 +412,16 @@ static void say_arrival(struct page *page, const struct flight_network *network,
            (unsigned long long)network->waited);
 }
 
-/* `last` and `began_ns` are of the source's clock, `first` and `ran_ns` of the destination's. */
+/* `last` and `began_ns` are of the source's clock, `first` and `ran_ns` of the destination's. A
+ * frame that the guest had ready leaves a little before its first instruction. */
 static void say_silence(struct page *page, const struct flight_network *last, uint64_t began_ns,
                         const struct flight_network *first, uint64_t ran_ns, uint64_t pause_ns)
 {
     if (last->last_out_ns == 0 || last->last_out_ns > began_ns + pause_ns ||
-        first->first_out_ns < ran_ns)
+        first->first_out_ns == 0)
         return;
-    uint64_t silent_ns = began_ns + pause_ns - last->last_out_ns + first->first_out_ns - ran_ns;
+    uint64_t after_ns = first->first_out_ns > ran_ns ? first->first_out_ns - ran_ns : 0;
+    uint64_t silent_ns = began_ns + pause_ns - last->last_out_ns + after_ns;
     say_of(page, first->name, "so nothing was heard of the guest for %s",
            time_in_words((double)silent_ns / 1e3).text);
 }

@@ -181,6 +181,15 @@ static void a_frame_that_left_while_the_guest_stopped_is_told(void **state)
     assert_has(text, "lan0  so nothing was heard of the guest for 40 ms");
 }
 
+static void a_frame_that_left_before_the_first_instruction_ends_the_silence(void **state)
+{
+    _cleanup_free_ char *text = text_of(
+        flight_with_networks((struct gw_network_times){.name = "lan0", .last_out_ns = 905 * MS},
+                             (struct gw_network_times){.name = "lan0", .first_out_ns = 419 * MS}),
+        120);
+    assert_has(text, "lan0  so nothing was heard of the guest for 15 ms");
+}
+
 static void why_connections_ended_is_told_by_both_sides(void **state)
 {
     struct flightlog *log = flight_with_networks(
@@ -291,6 +300,7 @@ int main(int argument_count, char **arguments)
         cmocka_unit_test(the_destination_tells_it_with_the_figures_of_the_source),
         cmocka_unit_test(networks_are_told_as_both_sides_saw_them),
         cmocka_unit_test(a_frame_that_left_while_the_guest_stopped_is_told),
+        cmocka_unit_test(a_frame_that_left_before_the_first_instruction_ends_the_silence),
         cmocka_unit_test(why_connections_ended_is_told_by_both_sides),
         cmocka_unit_test(a_network_on_which_nothing_passed_is_told_so),
         cmocka_unit_test(no_line_is_wider_than_the_page),
