@@ -21,11 +21,6 @@ static bool is_in(const struct virtio_net_mac *table, unsigned count, const uint
     return false;
 }
 
-static bool has_vlan(const struct virtio_net *net, unsigned vlan)
-{
-    return net->features & F_CTRL_VLAN && net->filter.vlans[vlan / 8] & 1u << vlan % 8;
-}
-
 static bool wants_vlan(const struct virtio_net *net, const uint8_t *frame, size_t bytes)
 {
     if (!(net->features & F_CTRL_VLAN) || get_be16(frame + TYPE_AT) != TYPE_VLAN)
@@ -33,7 +28,7 @@ static bool wants_vlan(const struct virtio_net *net, const uint8_t *frame, size_
     if (bytes < TAGGED_HEADER_BYTES)
         return false;
     unsigned vlan = get_be16(frame + TAG_AT) % VIRTIO_NET_VLANS;
-    return has_vlan(net, vlan);
+    return net->filter.vlans[vlan / 8] & 1u << vlan % 8;
 }
 
 static bool wants_group(const struct virtio_net *net, const uint8_t *mac)
@@ -68,20 +63,41 @@ bool net_wants(const struct virtio_net *net, const uint8_t *frame, size_t bytes)
     return frame[0] & 1 ? wants_group(net, frame) : wants_unicast(net, frame);
 }
 
+struct stations {
+    struct net_station *all;
+    unsigned count, most;
+};
+
+static void add_station(struct stations *stations, const uint8_t *mac, unsigned vlan)
+{
+    if (stations->count == stations->most)
+        return;
+    struct net_station *station = &stations->all[stations->count++];
+    memcpy(station->mac, mac, NET_MAC_BYTES);
+    station->vlan = (uint16_t)vlan;
+}
+
+/* Without a tag, and with that of each VLAN; 0 is none. A guest waits for this: most bytes are 0.
+ */
+static void add_stations(struct stations *stations, const struct virtio_net *net,
+                         const uint8_t *mac)
+{
+    bool tags = net->features & F_CTRL_VLAN;
+    add_station(stations, mac, 0);
+    for (unsigned at = 0; tags && at < sizeof net->filter.vlans; at++)
+        for (unsigned bits = net->filter.vlans[at]; bits; bits &= bits - 1)
+            if (at > 0 || !(bits & 1))
+                add_station(stations, mac, 8 * at + (unsigned)__builtin_ctz(bits));
+}
+
 unsigned virtio_net_stations(const struct virtio_net *net, struct net_station *ret_stations,
                              unsigned most)
 {
-    unsigned count = 0;
+    struct stations stations = {.all = ret_stations, .most = most};
     for (unsigned i = 0; i <= net->filter.unicast_count; i++) {
         const uint8_t *mac = i == 0 ? net->mac.bytes : net->filter.unicast[i - 1].bytes;
-        if (mac[0] & 1)
-            continue; /* nobody's */
-        for (unsigned vlan = 0; vlan < VIRTIO_NET_VLANS && count < most; vlan++) {
-            if (vlan > 0 && !has_vlan(net, vlan))
-                continue;
-            ret_stations[count] = (struct net_station){.vlan = (uint16_t)vlan};
-            memcpy(ret_stations[count++].mac, mac, NET_MAC_BYTES);
-        }
+        if (!(mac[0] & 1)) /* else nobody's */
+            add_stations(&stations, net, mac);
     }
-    return count;
+    return stations.count;
 }

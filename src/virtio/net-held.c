@@ -3,11 +3,9 @@
  * Frames that were received before the machine stopped and wait for more buffers of the guest: the
  * network has handed them over, so they go along.
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/bytes.h"
 #include "virtio/net-internal.h"
 
 bool virtio_net_held_needed(const struct virtio_net *net)

@@ -76,8 +76,7 @@ void rv_flush_all(struct rv_hart *hart)
     hart->region = NULL;
     rv_pmp_update(hart);
     rv_forget_translations(hart);
-    rv_blocks_flush(hart);
-    rv_context_update(hart);
+    rv_blocks_flush(hart); /* and rv_context_update() */
 }
 
 enum rv_exit rv_hart_run(struct rv_hart *hart, uint64_t budget, uint64_t *ret_retired)

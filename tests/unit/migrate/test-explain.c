@@ -171,22 +171,24 @@ static void networks_are_told_as_both_sides_saw_them(void **state)
     gw_buf_fini(&out);
 }
 
+static char *text_of_frames(uint64_t last_out_ns, uint64_t first_out_ns)
+{
+    return text_of(flight_with_networks(
+                       (struct gw_network_times){.name = "lan0", .last_out_ns = last_out_ns},
+                       (struct gw_network_times){.name = "lan0", .first_out_ns = first_out_ns}),
+                   120);
+}
+
 static void a_frame_that_left_while_the_guest_stopped_is_told(void **state)
 {
-    _cleanup_free_ char *text = text_of(
-        flight_with_networks((struct gw_network_times){.name = "lan0", .last_out_ns = 905 * MS},
-                             (struct gw_network_times){.name = "lan0", .first_out_ns = 445 * MS}),
-        120);
+    _cleanup_free_ char *text = text_of_frames(905 * MS, 445 * MS);
     assert_has(text, "lan0  the guest's last frame left 5.0 ms into the pause, while it stopped");
     assert_has(text, "lan0  so nothing was heard of the guest for 40 ms");
 }
 
 static void a_frame_that_left_before_the_first_instruction_ends_the_silence(void **state)
 {
-    _cleanup_free_ char *text = text_of(
-        flight_with_networks((struct gw_network_times){.name = "lan0", .last_out_ns = 905 * MS},
-                             (struct gw_network_times){.name = "lan0", .first_out_ns = 419 * MS}),
-        120);
+    _cleanup_free_ char *text = text_of_frames(905 * MS, 419 * MS);
     assert_has(text, "lan0  so nothing was heard of the guest for 15 ms");
 }
 

@@ -300,23 +300,29 @@ static void without_buffers_frames_wait_in_the_network(void **state)
     }
 }
 
-static void a_large_frame_is_merged_out_of_several_buffers(void **state)
+/* A frame of 4000 bytes comes in three buffers of 1500. */
+static void assert_merged(struct net_guest *into)
 {
     uint32_t head, bytes, total = 0;
+    assert_true(eventually(net_ring_used(&into->ring[0]) == 3));
+    for (unsigned i = 0; i < 3; i++) {
+        assert_true(net_ring_collect(&into->ring[0], &head, &bytes));
+        assert_int_equal(bytes, i < 2 ? 1500 : HEADER + 4000 - 3000);
+        driver_fetch(&into->driver, net_slot(i), got + total, bytes);
+        total += bytes;
+    }
+    assert_int_equal(get_le16(got + 10), 3);
+    assert_memory_equal(got + HEADER, frame, 4000);
+}
+
+static void a_large_frame_is_merged_out_of_several_buffers(void **state)
+{
     net_guest_start(&guest, NET_MERGE, NET_RING_SIZE);
     for (unsigned i = 0; i < 8; i++)
         net_guest_offer(&guest, i, 1500);
     net_ring_kick(&guest, &guest.ring[0]);
     put_frame(4000);
-    assert_true(eventually(net_ring_used(&guest.ring[0]) == 3));
-    for (unsigned i = 0; i < 3; i++) {
-        assert_true(net_ring_collect(&guest.ring[0], &head, &bytes));
-        assert_int_equal(bytes, i < 2 ? 1500 : HEADER + 4000 - 3000);
-        driver_fetch(&guest.driver, net_slot(i), got + total, bytes);
-        total += bytes;
-    }
-    assert_int_equal(get_le16(got + 10), 3);
-    assert_memory_equal(got + HEADER, frame, 4000);
+    assert_merged(&guest);
 }
 
 /* A frame of 4000 bytes that has two of its three buffers. */
@@ -577,7 +583,6 @@ static void a_moved_device_goes_on(void **state)
 static void a_frame_that_waits_for_buffers_goes_along(void **state)
 {
     struct gw_error error = {0};
-    uint32_t head, bytes, total = 0;
     hold_a_frame();
     assert_int_equal(
         move(&(struct net_guest_config){.offloads = FAKE_OFFLOADS, .mtu = 1400}, &error), 0);
@@ -586,14 +591,7 @@ static void a_frame_that_waits_for_buffers_goes_along(void **state)
     assert_int_equal(net_ring_used(&other.ring[0]), 0);
     net_guest_offer(&other, 2, 1500);
     net_ring_kick(&other, &other.ring[0]);
-    assert_true(eventually(net_ring_used(&other.ring[0]) == 3));
-    for (unsigned i = 0; i < 3; i++) {
-        assert_true(net_ring_collect(&other.ring[0], &head, &bytes));
-        driver_fetch(&other.driver, net_slot(i), got + total, bytes);
-        total += bytes;
-    }
-    assert_int_equal(get_le16(got + 10), 3);
-    assert_memory_equal(got + HEADER, frame, 4000);
+    assert_merged(&other);
     assert_int_equal(net_guest_look(&other).counters.frames_in, 1);
     net_guest_fini(&other);
 }
