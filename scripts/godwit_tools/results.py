@@ -1,10 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counts of test cases, read from what each runner leaves behind."""
+"""
+Counts of test cases, read from what each runner writes for machines: cmocka's XML and pytest's JUnit, which have the same
+elements. What runners print for people changes from release to release and is never counted.
+"""
 
+import hashlib
 import json
 import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, field
+
+KNOWN_FAULT = "known fault: "
+# Characters that XML forbids (XML 1.0 §2.2); cmocka writes messages as they come.
+FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]")
+DECLARATION = re.compile(r"<\?xml[^>]*\?>")
+# A message of cmocka's, which may have the end of a CDATA section in it.
+MESSAGE = re.compile(r"(?<=<failure><!\[CDATA\[).*?(?=\]\]></failure>)", re.DOTALL)
 
 
 @dataclass
@@ -12,73 +23,88 @@ class Counts:
     passed: int = 0
     failed: int = 0
     skipped: int = 0
-    reasons: list = field(default_factory=list)   # of skips, for people
+    reasons: list = field(default_factory=list)       # of skips, for people
+    failures: list = field(default_factory=list)      # what failed cases said, for people
+    known_faults: list = field(default_factory=list)  # cases that met a documented fault; counted as skipped
 
     def add(self, other):
-        self.passed += other.passed
-        self.failed += other.failed
-        self.skipped += other.skipped
-        self.reasons += other.reasons
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
 
     def __str__(self):
         return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
 
 
-def _sum(pattern, text):
-    return sum(int(number) for number in re.findall(pattern, text, re.MULTILINE))
+def report_file(directory, command):
+    """Where a test program that is run by this command leaves its report."""
+    return directory / (hashlib.sha256("\0".join(map(str, command)).encode()).hexdigest()[:24] + ".xml")
 
 
-def _cmocka(text):
-    return Counts(passed=_sum(r"\[  PASSED  \] (\d+) test", text),
-                  failed=_sum(r"\[  FAILED  \] (\d+) test", text),
-                  skipped=_sum(r"\[  SKIPPED \] (\d+) test", text))
+def _cases(path):
+    """The testcase elements of a report. A cmocka program with several groups writes one document for each."""
+    text = FORBIDDEN.sub("\ufffd", DECLARATION.sub("", path.read_text(errors="replace")))
+    text = MESSAGE.sub(lambda message: message[0].replace("]]>", "]]]]><![CDATA[>"), text)
+    return list(ElementTree.fromstring(f"<reports>{text}</reports>").iter("testcase"))
 
 
-def _unittest(text):
-    ran = _sum(r"^Ran (\d+) tests? in", text)
-    failed = _sum(r"(?:failures|errors)=(\d+)", text)
-    skipped = _sum(r"skipped=(\d+)", text)
-    return Counts(max(ran - failed - skipped, 0), failed, skipped)
+def _outcome(case, name, why_skipped):
+    """Counts of one case."""
+    label = f"{name}: {case.get('name')}"
+    problem = next((case.find(kind) for kind in ("failure", "error") if case.find(kind) is not None), None)
+    skip = case.find("skipped")
+    if problem is not None:
+        said = (problem.text or problem.get("message") or "").strip()
+        return Counts(failed=1, failures=[f"{label}\n{said}"])
+    if skip is not None:
+        reason = skip.get("message") or why_skipped
+        if reason.startswith(KNOWN_FAULT):
+            return Counts(skipped=1, known_faults=[f"{label}: {reason[len(KNOWN_FAULT):]}"])
+        return Counts(skipped=1, reasons=[f"{label}: {reason}"])
+    return Counts(passed=1)
 
 
-def _count_program(test):
-    """One program of meson's log: its cases if it tells them, else itself as one."""
-    result, name = test["result"], test["name"]
-    text = test.get("stdout", "") + "\n" + test.get("stderr", "")
+def from_report(path, name, why_skipped="skipped itself and did not say why"):
+    """Counts of a report's cases; `why_skipped` is the reason of those that give none in it."""
+    counts = Counts()
+    for case in _cases(path):
+        counts.add(_outcome(case, name, why_skipped))
+    return counts
+
+
+def _count_program(test, reports):
+    """One program of meson's log: the cases of its report if it leaves one, else itself as one."""
+    # With a wrapper meson puts the suites before the name.
+    result, name = test["result"], test["name"].rpartition(" / ")[2]
+    said = [line.strip() for line in (test.get("stdout", "") + "\n" + test.get("stderr", "")).splitlines() if line.strip()]
     if result == "SKIP":
-        return Counts(skipped=1, reasons=[f"{name}: {text.strip().splitlines()[-1] if text.strip() else 'skipped itself'}"])
-    counts = _cmocka(text) if "[==========]" in text else _unittest(text)
-    if counts.skipped:
-        told = re.findall(r"^skipped: (.*)", text, re.MULTILINE)
-        counts.reasons.append(f"{name}: {'; '.join(told) or f'{counts.skipped} cases skipped themselves'}")
+        return Counts(skipped=1, reasons=[f"{name}: {said[-1] if said else 'skipped itself and did not say why'}"])
+    # cmocka has no reasons in its report: a program prints them, one each.
+    reasons = [line[len("skipped: "):] for line in said if line.startswith("skipped: ")]
+    path = report_file(reports, test["command"][test["command"].index("--") + 1:])
+    counts = Counts()
+    if path.exists():
+        try:
+            counts = from_report(path, name, *(["; ".join(dict.fromkeys(reasons))] if reasons else []))
+        except ElementTree.ParseError as error:
+            counts = Counts(failed=1, failures=[f"{name}\nits report cannot be read: {error}"])
     if result not in ("OK", "EXPECTEDFAIL"):
-        counts.failed = max(counts.failed, 1)
-    elif counts.passed + counts.failed + counts.skipped == 0:
-        counts.passed = 1
+        if not counts.failed:      # it crashed, ran out of time, or failed outside its cases
+            counts.add(Counts(failed=1, failures=[f"{name}\nended as {result}"]))
     elif counts.failed:
-        # A program that reports failed cases and still exits with 0 has failed.
-        counts.reasons.append(f"{name}: failed cases, yet exit status 0")
+        counts.failures.append(f"{name}\nhas failed cases, and yet ended with status 0")
+    elif not path.exists():
+        counts.passed = 1
     return counts
 
 
-def from_meson(build):
-    """Counts of the last `meson test` in this build directory."""
-    counts = Counts()
-    for line in (build / "meson-logs" / "testlog.json").read_text().splitlines():
-        counts.add(_count_program(json.loads(line)))
-    return counts
-
-
-def from_junit(path):
-    """Counts of a pytest run with --junitxml."""
-    counts = Counts()
-    for case in ElementTree.parse(path).getroot().iter("testcase"):
-        skip = case.find("skipped")
-        if case.find("failure") is not None or case.find("error") is not None:
-            counts.failed += 1
-        elif skip is not None:
-            counts.skipped += 1
-            counts.reasons.append(f"{case.get('name')}: {skip.get('message')}")
-        else:
-            counts.passed += 1
+def from_meson(log, reports):
+    """Counts of a `meson test` with reported.py as its wrapper, from its log in JSON."""
+    counts, commands = Counts(), set()
+    for line in log.read_text().splitlines():
+        test = json.loads(line)
+        command = tuple(test["command"])
+        if command in commands:
+            counts.add(Counts(failed=1, failures=[f"{test['name']}\nshares its command, and so its report, with another"]))
+        commands.add(command)
+        counts.add(_count_program(test, reports))
     return counts

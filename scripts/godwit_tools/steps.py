@@ -45,6 +45,11 @@ class Commands:
     def say(self, sentence):
         print(f"  {self.step.name}: {sentence}", flush=True)
 
+    def note(self, paragraphs):
+        """Writes them to the log, whose end is shown when the step fails."""
+        with open(self.log, "a") as log:
+            log.writelines(f"\n{paragraph}\n" for paragraph in paragraphs)
+
     def __call__(self, command, env=None, check=True, timeout=None):
         command = [str(word) for word in command]
         left = self._deadline - time.monotonic()

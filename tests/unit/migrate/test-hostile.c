@@ -601,11 +601,12 @@ static bool damage_once(enum proxy_action action, uint64_t seed)
     return info.status == GW_MIGRATE_COMPLETED;
 }
 
+static unsigned runs = 100;
+
 static void damaged_or_cut_anywhere_one_side_runs(void **state)
 {
-    const char *wanted = getenv("GODWIT_TEST_SEED"), *times = getenv("GODWIT_TEST_RUNS");
+    const char *wanted = getenv("GODWIT_TEST_SEED");
     uint64_t seed = wanted ? strtoull(wanted, NULL, 0) : host_realtime_ns();
-    unsigned runs = times ? (unsigned)strtoul(times, NULL, 10) : 100;
     print_message("GODWIT_TEST_SEED=%llu\n", (unsigned long long)seed);
     unsigned completed = 0;
     for (unsigned i = 0; i < runs; i++) {
@@ -644,6 +645,8 @@ int main(int count, char **arguments)
         cmocka_unit_test(a_destination_that_hangs_up_or_hangs_is_given_up),
         cmocka_unit_test(a_newer_destination_is_told_apart),
     };
+    if (count > 2)
+        runs = (unsigned)strtoul(arguments[2], NULL, 10);
     if (count > 1 && strcmp(arguments[1], "damage") == 0)
         return cmocka_run_group_tests(damage, NULL, NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,7 +41,3 @@ class Handoff(unittest.TestCase):
 
     def test_an_answer_that_was_not_recorded_is_caught(self):
         self.assertLess(0, errors("never_two", "MUTANT_ANSWER_UNRECORDED"))
-
-
-if __name__ == "__main__":
-    unittest.main(verbosity=2)

@@ -39,6 +39,3 @@ class HeadersAlone(unittest.TestCase):
     def test_internal_headers(self):
         for header in headers("src/"):
             self.compiles(INTERNAL_COMPILER, header)
-
-
-unittest.main()

@@ -83,6 +83,3 @@ class Layering(unittest.TestCase):
                            ("src/virtio/x.c", '#include "device/device.h"'),
                            ("src/cli/x.c", '#include <godwit/migrate.h>')]:
             self.assertEqual([], list(violations(path, line + "\n")))
-
-
-unittest.main()

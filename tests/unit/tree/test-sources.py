@@ -44,6 +44,3 @@ class Sources(unittest.TestCase):
 
     def test_no_tabs(self):
         self.assertEqual([], lines_matching(re.compile(r"\t"), c_files()))
-
-
-unittest.main()

@@ -17,7 +17,6 @@ from godwit_tools.cpio import Archive  # noqa: E402
 from godwit_tools.console import counter_problems  # noqa: E402
 from godwit_tools.modules import load_order, module_name  # noqa: E402
 from godwit_tools.proxy import TO_SOURCE, Framer, flip_bit  # noqa: E402
-from godwit_tools.results import _count_program  # noqa: E402
 
 
 def scripts(interpreter):
@@ -93,36 +92,9 @@ class ProxyParts(unittest.TestCase):
         self.assertEqual(b"abcde", mangle(TO_SOURCE, 6, b"abcde"))
 
 
-class Counting(unittest.TestCase):
-    def program(self, result, stdout="", stderr=""):
-        return _count_program({"name": "x", "result": result, "stdout": stdout, "stderr": stderr})
-
-    def test_cases_of_cmocka_are_counted(self):
-        text = "[==========] Running 3 test(s).\n[  PASSED  ] 2 test(s).\n[  FAILED  ] 1 test(s)\n"
-        self.assertEqual("2 passed, 1 failed, 0 skipped", str(self.program("FAIL", text)))
-
-    def test_why_a_case_was_skipped_is_told(self):
-        text = "[==========] Running 2 test(s).\nskipped: no tea\n[  PASSED  ] 1 test(s).\n[  SKIPPED ] 1 test(s), listed below:\n"
-        self.assertEqual(["x: no tea"], self.program("OK", text).reasons)
-        self.assertEqual(["x: 1 cases skipped themselves"], self.program("OK", text.replace("skipped: ", "")).reasons)
-
-    def test_cases_of_unittest_are_counted(self):
-        text = "Ran 5 tests in 0.1s\n\nFAILED (failures=1, skipped=1)\n"
-        self.assertEqual("3 passed, 1 failed, 1 skipped", str(self.program("FAIL", "", text)))
-
-    def test_a_program_that_tells_nothing_is_one(self):
-        self.assertEqual("1 passed, 0 failed, 0 skipped", str(self.program("OK", "hello")))
-        self.assertEqual("0 passed, 1 failed, 0 skipped", str(self.program("TIMEOUT")))
-
-    def test_a_crash_after_good_cases_is_a_failure(self):
-        text = "[==========] Running 2 test(s).\n[  PASSED  ] 2 test(s).\n"
-        self.assertEqual(1, self.program("ERROR", text).failed)
-
+class Counter(unittest.TestCase):
     def test_a_counter_that_jumps_is_told(self):
         self.assertEqual([], counter_problems([(0, 1, 0), (1, 2, 100)]))
         self.assertEqual(["the counter went from 2 to 4"],
                          counter_problems([(0, 1, 0), (1, 2, 100), (2, 4, 200)]))
         self.assertEqual(["the counter went from 2 to 2"], counter_problems([(0, 2, 0), (1, 2, 0)]))
-
-
-unittest.main()
