@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, field
 
 KNOWN_FAULT = "known fault: "
+UNSAID = "skipped itself and did not say why"
 # Characters that XML forbids (XML 1.0 §2.2); cmocka writes messages as they come.
 FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]")
 DECLARATION = re.compile(r"<\?xml[^>]*\?>")
@@ -48,7 +49,7 @@ def _cases(path):
 
 
 def _outcome(case, name, why_skipped):
-    """Counts of one case."""
+    """Counts of one case; `why_skipped` where it does not say so itself."""
     label = f"{name}: {case.get('name')}"
     problem = next((case.find(kind) for kind in ("failure", "error") if case.find(kind) is not None), None)
     skip = case.find("skipped")
@@ -63,11 +64,16 @@ def _outcome(case, name, why_skipped):
     return Counts(passed=1)
 
 
-def from_report(path, name, why_skipped="skipped itself and did not say why"):
-    """Counts of a report's cases; `why_skipped` is the reason of those that give none in it."""
-    counts = Counts()
-    for case in _cases(path):
-        counts.add(_outcome(case, name, why_skipped))
+def from_report(path, name, reasons=()):
+    """Counts of a report's cases. `reasons`: those of skipped cases that give none in the report, in their order; or
+    those of all of them together, if there is not one for each."""
+    counts, cases = Counts(), _cases(path)
+    silent = [case for case in cases if case.find("skipped") is not None and not case.find("skipped").get("message")]
+    if len(silent) != len(reasons):
+        reasons = ["; ".join(dict.fromkeys(reasons)) or UNSAID] * len(silent)
+    why = {id(case): reason for case, reason in zip(silent, reasons)}
+    for case in cases:
+        counts.add(_outcome(case, name, why.get(id(case))))
     return counts
 
 
@@ -77,14 +83,14 @@ def _count_program(test, reports):
     result, name = test["result"], test["name"].rpartition(" / ")[2]
     said = [line.strip() for line in (test.get("stdout", "") + "\n" + test.get("stderr", "")).splitlines() if line.strip()]
     if result == "SKIP":
-        return Counts(skipped=1, reasons=[f"{name}: {said[-1] if said else 'skipped itself and did not say why'}"])
+        return Counts(skipped=1, reasons=[f"{name}: {said[-1] if said else UNSAID}"])
     # cmocka has no reasons in its report: a program prints them, one each.
     reasons = [line[len("skipped: "):] for line in said if line.startswith("skipped: ")]
     path = report_file(reports, test["command"][test["command"].index("--") + 1:])
     counts = Counts()
     if path.exists():
         try:
-            counts = from_report(path, name, *(["; ".join(dict.fromkeys(reasons))] if reasons else []))
+            counts = from_report(path, name, reasons)
         except ElementTree.ParseError as error:
             counts = Counts(failed=1, failures=[f"{name}\nits report cannot be read: {error}"])
     if result not in ("OK", "EXPECTEDFAIL"):

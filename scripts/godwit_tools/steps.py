@@ -26,7 +26,7 @@ class StepFailed(Exception):
 class Step:
     name: str
     action: callable        # action(Commands) -> Counts or None
-    timeout_s: int
+    timeout_s: int          # ends a hang; a busy machine needs a multiple of the usual time
     purpose: str
     after: list = field(default_factory=list)
 
@@ -51,6 +51,7 @@ class Commands:
             log.writelines(f"\n{paragraph}\n" for paragraph in paragraphs)
 
     def __call__(self, command, env=None, check=True, timeout=None):
+        """Runs a command to its end; returns its exit status, which must be 0 if `check`."""
         command = [str(word) for word in command]
         left = self._deadline - time.monotonic()
         limit = min(left, timeout) if timeout else left
@@ -70,6 +71,7 @@ class Commands:
             self._groups.discard(process.pid)
         if check and status != 0:
             raise StepFailed(f"{os.path.basename(command[0])} ended with status {status}")
+        return status
 
 
 def kill_group(process):

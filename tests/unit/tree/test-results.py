@@ -25,10 +25,11 @@ CMOCKA = """#include <setjmp.h>
 static void good(void **state) { (void) state; }
 static void bad(void **state) { (void) state; printf("[  PASSED  ] 99 test(s).\\n"); assert_string_equal("a<b\\x01", "]]>"); }
 static void away(void **state) { (void) state; print_message("skipped: no tea\\n"); skip(); }
+static void gone(void **state) { (void) state; print_message("skipped: no milk\\n"); skip(); }
 static void crash(void **state) { (void) state; abort(); }
 int main(int count, char **words)
 {
-    const struct CMUnitTest first[] = {cmocka_unit_test(good), cmocka_unit_test(away)};
+    const struct CMUnitTest first[] = {cmocka_unit_test(good), cmocka_unit_test(away), cmocka_unit_test(gone)};
     const struct CMUnitTest second[] = {cmocka_unit_test(good), cmocka_unit_test(bad)};
     const struct CMUnitTest third[] = {cmocka_unit_test(good), cmocka_unit_test(crash)};
     int failed = cmocka_run_group_tests(first, NULL, NULL);
@@ -75,9 +76,10 @@ class Results(unittest.TestCase):
     def test_cases_of_cmocka_are_counted_whatever_they_print(self):
         program = self.cmocka_program()
         counts = self.count(self.run_reported(program))
-        self.assertEqual(("1 passed, 0 failed, 1 skipped", ["x: away: no tea"]), (str(counts), counts.reasons))
+        self.assertEqual(("1 passed, 0 failed, 2 skipped", ["x: away: no tea", "x: gone: no milk"]),
+                         (str(counts), counts.reasons))
         counts = self.count(self.run_reported(program, "bad"))
-        self.assertEqual("2 passed, 1 failed, 1 skipped", str(counts))
+        self.assertEqual("2 passed, 1 failed, 2 skipped", str(counts))
         self.assertIn("x: bad\n", counts.failures[0])
         self.assertIn("a<b", counts.failures[0])
 
@@ -101,7 +103,7 @@ class Results(unittest.TestCase):
 
     def test_a_program_that_fails_after_good_cases_fails(self):
         line = {**self.run_reported(self.cmocka_program()), "result": "TIMEOUT"}
-        self.assertEqual("1 passed, 1 failed, 1 skipped", str(self.count(line)))
+        self.assertEqual("1 passed, 1 failed, 2 skipped", str(self.count(line)))
 
     def test_failed_cases_are_failures_whatever_the_status_says(self):
         line = {**self.run_reported(self.cmocka_program(), "bad"), "result": "OK"}
