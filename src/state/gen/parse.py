@@ -178,6 +178,15 @@ def expressions_of(struct):
     return found
 
 
+def include_name(header, include):
+    """How C code names the header: relative to the deepest include directory that holds it, else as a file of its own
+    directory. The tree's path, in which there may be a quote, is no part of it."""
+    path = os.path.realpath(header)
+    roots = [os.path.realpath(d) + os.sep for d in include]
+    roots = [root for root in roots if path.startswith(root)]
+    return path[len(max(roots, key=len)):] if roots else os.path.basename(path)
+
+
 def evaluate(index, header, include):
     """{expression: value} for every value in every mark."""
     wanted = []
@@ -187,8 +196,9 @@ def evaluate(index, header, include):
     unique = sorted({str(text) for text in unknown})
     if not unique:
         return {}
-    lines = [f'#include "{os.path.realpath(header.path)}"']
+    lines = [f'#include "{include_name(header.path, include)}"']
     lines += [f"enum gw_value_{i} {{ gw_value_{i}_ = ({text}) }};" for i, text in enumerate(unique)]
+    include = [*include, os.path.dirname(os.path.realpath(header.path))]
     unit = parse(index, "gw-values.c", include, [("gw-values.c", "\n".join(lines) + "\n")])
     refused = {unique[d.location.line - 2]: d.spelling for d in unit.diagnostics
                if d.severity >= cindex.Diagnostic.Error}

@@ -12,6 +12,7 @@ value. model.py holds what a struct says and checks it; emit.py writes the C fil
 
 import argparse
 import os
+import re
 import sys
 
 sys.dont_write_bytecode = True  # a build leaves nothing in the source tree
@@ -30,18 +31,10 @@ def parse_arguments():
     return parser.parse_args()
 
 
-def include_name(header, include):
-    """How C code names the header: relative to the deepest include directory that holds it."""
-    path = os.path.realpath(header)
-    roots = [os.path.realpath(d) + os.sep for d in include]
-    roots = [root for root in roots if path.startswith(root)]
-    return path[len(max(roots, key=len)):] if roots else path
-
-
 def write_depfile(path, output, headers):
     here = os.path.dirname(os.path.abspath(__file__))
     scripts = [os.path.join(here, name) for name in ("state-gen.py", "parse.py", "model.py", "emit.py")]
-    escaped = [name.replace(" ", "\\ ") for name in list(headers) + scripts]
+    escaped = [re.sub(r"[ #]", r"\\\g<0>", name).replace("$", "$$") for name in list(headers) + scripts]
     with open(path, "w", encoding="utf-8") as file:
         file.write(f"{output}: " + " ".join(escaped) + "\n")
 
@@ -55,7 +48,7 @@ def main():
         for line in mistakes.lines:
             print(line, file=sys.stderr)
         return 1
-    text = emit.emit(devices, include_name(arguments.header, arguments.include))
+    text = emit.emit(devices, parse.include_name(arguments.header, arguments.include))
     if arguments.depfile:
         write_depfile(arguments.depfile, arguments.output, header.includes)
     with open(arguments.output, "w", encoding="utf-8") as file:

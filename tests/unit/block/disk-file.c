@@ -14,6 +14,8 @@ static char directory[256];
 void disk_directory_make(void)
 {
     const char *base = getenv("TMPDIR");
+    if (base && access(base, W_OK | X_OK) < 0)
+        base = NULL;
     snprintf(directory, sizeof directory, "%s/godwit-block-XXXXXX", base ? base : "/tmp");
     if (!mkdtemp(directory) || chmod(directory, 0755) < 0)
         abort();

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "board-test.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,8 +10,12 @@
 
 struct board_config bare_config(const char *program)
 {
-    static char path[512];
-    snprintf(path, sizeof path, "%s/%s.elf", BARE_DIRECTORY, program);
+    static char path[PATH_MAX]; /* the programs are where the test is */
+    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
+    assert_in_range(length, 1, sizeof path - 2);
+    path[length] = 0;
+    char *end = strrchr(path, '/') + 1;
+    snprintf(end, sizeof path - (size_t)(end - path), "%s.elf", program);
     return (struct board_config){.memory_bytes = 16 * MIB, .cpus = 1, .firmware = path};
 }
 

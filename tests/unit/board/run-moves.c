@@ -16,6 +16,8 @@
 #include "base/cleanup.h"
 #include "board/board.h"
 
+#include "../shell-word.h"
+
 static sd_event *loop;
 static bool ended, at_target;
 static FILE *console;
@@ -91,8 +93,10 @@ static struct board *move(struct board *from, const char *disk)
 
 static void copy_file(const char *from, const char *to)
 {
-    char command[1024];
-    snprintf(command, sizeof command, "cp --sparse=always '%s' '%s'", from, to);
+    char command[8192], from_word[4000], to_word[4000];
+    snprintf(command, sizeof command, "cp --sparse=always %s %s",
+             shell_word(from_word, sizeof from_word, from),
+             shell_word(to_word, sizeof to_word, to));
     if (system(command) != 0)
         exit(2);
 }

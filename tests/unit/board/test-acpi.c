@@ -16,6 +16,8 @@
 #include "base/bytes.h"
 #include "board/acpi.h"
 
+#include "../shell-word.h"
+
 static char directory[64];
 static uint8_t *tables;
 static size_t tables_bytes;
@@ -107,8 +109,10 @@ static size_t read_file(const char *name, char *text, size_t capacity)
 static void run_iasl(const char *arguments)
 {
     static char said[8192];
-    char command[256];
-    snprintf(command, sizeof command, "cd '%s' && " IASL " -we %s >log 2>&1", directory, arguments);
+    char command[4096], word[2048];
+    const char *iasl = getenv("GODWIT_TEST_IASL");
+    snprintf(command, sizeof command, "cd '%s' && %s -we %s >log 2>&1", directory,
+             shell_word(word, sizeof word, iasl ? iasl : "iasl"), arguments);
     if (system(command) != 0) {
         read_file("log", said, sizeof said);
         fail_msg("iasl %s: %s", arguments, said);

@@ -15,6 +15,7 @@
 
 #include "pair.h"
 #include "proxy.h"
+#include "../shell-word.h"
 
 #define MIB_PAGES 256u
 
@@ -91,11 +92,12 @@ static void a_running_guest_moves_through_a_command(void **state)
 {
     const char *relay = getenv("GODWIT_TEST_RELAY");
     struct pair pair;
-    char uri[512];
+    char uri[4096], word[2048], listener[256];
     assert_non_null(relay);
     pair_init(&pair, 8 * MIB_PAGES, 3 * MIB_PAGES);
     pair_listen(&pair, "unix:");
-    snprintf(uri, sizeof uri, "exec:%s %s", relay, pair.listen + 5);
+    snprintf(uri, sizeof uri, "exec:%s %s", shell_word(word, sizeof word, relay),
+             shell_word(listener, sizeof listener, pair.listen + 5));
     pair_send(&pair, uri);
     pair_wait(&pair);
     pair_assert_moved(&pair);
@@ -245,7 +247,7 @@ static void a_recorded_session_keeps_the_rules_of_the_protocol(void **state)
 {
     const char *reader = getenv("GODWIT_TEST_READER");
     struct pair pair;
-    char path[128], uri[160], record[128], command[512];
+    char path[128], uri[160], record[128], command[4096], reader_word[2048], record_word[256];
     assert_non_null(reader);
     pair_init(&pair, MIB_PAGES, MIB_PAGES / 2);
     pair_listen(&pair, "unix:");
@@ -263,7 +265,9 @@ static void a_recorded_session_keeps_the_rules_of_the_protocol(void **state)
     pair.source = NULL;
     pair.destination = NULL;
     proxy_free(proxy);
-    snprintf(command, sizeof command, "/usr/bin/python3 -B %s %s", reader, record);
+    shell_word(reader_word, sizeof reader_word, reader);
+    shell_word(record_word, sizeof record_word, record);
+    snprintf(command, sizeof command, "/usr/bin/python3 -B %s %s", reader_word, record_word);
     assert_int_equal(system(command), 0);
     snprintf(command, sizeof command, "%s/0.source", record);
     FILE *stream = fopen(command, "r+");
@@ -271,7 +275,8 @@ static void a_recorded_session_keeps_the_rules_of_the_protocol(void **state)
     fseek(stream, 60, SEEK_SET); /* the reader must see a change, or its word means nothing */
     fputc(0x77, stream);
     fclose(stream);
-    snprintf(command, sizeof command, "/usr/bin/python3 -B %s %s 2>/dev/null", reader, record);
+    snprintf(command, sizeof command, "/usr/bin/python3 -B %s %s 2>/dev/null", reader_word,
+             record_word);
     assert_int_not_equal(system(command), 0);
     pair_fini(&pair);
 }
