@@ -14,9 +14,11 @@ import shutil
 import subprocess
 import sys
 
-from godwit_tools.paths import TREE, cache_dir
+from godwit_tools import front, notes
+from godwit_tools.paths import TREE, cache_dir, require_build
 from godwit_tools.results import Counts, from_meson, from_report
-from godwit_tools.steps import Runner, Step, StepFailed
+from godwit_tools.steps import LABEL, Runner, Step, StepFailed
+from godwit_tools.terminal import Terminal
 
 BUILD = TREE / "build"
 FUZZ_SECONDS = 10
@@ -233,22 +235,24 @@ def main():
     parser.add_argument("--jobs", type=int, default=max(2, os.cpu_count() or 2), metavar="N",
                         help="steps at a time (default: one a core)")
     options = parser.parse_args()
+    terminal = Terminal()
     if options.list:
         for step in STEPS + FURTHER:
-            print(f"{step.name:18} {step.purpose}")
+            terminal.row(step.name, step.purpose, LABEL)
         return 0
     only = QUICK if options.quick else options.only
     steps = selected(only) if only else STEPS + (FURTHER if options.all else [])
+    require_build()
+    cache_dir()
     counts = Runner(steps, BUILD / "check", options.jobs).run()
-    for reason in counts.reasons:
-        print(f"  note: {reason}")
+    notes.show(terminal, counts.reasons, BUILD / "check" / "notes.log")
     for fault in counts.known_faults:
-        print(f"  known fault: {fault}")
-    print(counts)
+        terminal.row("known fault", fault, LABEL)
+    terminal.say(str(counts))
     if options.json:
         print(json.dumps(vars(counts)))
     return 1 if counts.failed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    front.run("check", main)

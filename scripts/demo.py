@@ -8,30 +8,30 @@ riscv-virt (a CPU in software) elsewhere.
 """
 
 import argparse
+import contextlib
 import json
 import math
 import os
 import re
+import shlex
 import shutil
-import signal
 import subprocess
-import sys
-import tempfile
+import threading
 import time
-from pathlib import Path
 
 from check import build_gcc
-from godwit_tools import architectures
+from godwit_tools import architectures, front, netns
 from godwit_tools.console import Console, counter_problems
 from godwit_tools.foreign_apt import FetchError
 from godwit_tools.guest_image import prepare
 from godwit_tools.kvm import host_kvm
 from godwit_tools.machine import Guest, Host, MachineFailed
 from godwit_tools.netns import CLIENT, GUEST4, TAP, Network, NotPermitted, Probe
-from godwit_tools.paths import TREE, build_dir
+from godwit_tools.paths import TREE, Unusable, build_dir, cache_dir, require_build, temporary_dir
 from godwit_tools.qmp import QmpError
 from godwit_tools.rootless import Refused, become_root, is_rootless
 from godwit_tools.steps import Commands, Step, StepFailed
+from godwit_tools.table import Column, Table
 from godwit_tools.terminal import Terminal, bar
 
 HANDOFF_WINDOW_S = 0.5      # how long before its end was seen a handoff may have been
@@ -44,7 +44,17 @@ WORK_BETWEEN_S = 1.5
 PARTS = ["stop", "ram", "save", "send", "load", "verify", "ready", "commit", "start"]
 WEB_INTERVAL_MS = 10
 WEB_STEPS_MS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
-STRIP_CELL_S, STRIP_CELLS = 0.05, 48
+STRIP_CELL_S, MOST_STRIP_CELLS = 0.05, 64
+MOST_BAR = 24
+MIGRATIONS = [Column("", 11, left=True), Column("time", 8, rank=2), Column("data", 9), Column("rounds", 6, rank=3),
+              Column("pause", 9), Column("silence", 8)]
+SLOWEST = [Column("pause", 9), Column("one connection", 9), Column("new ones", 9)]
+NEXT = {
+    "./demo --keep": "leaves the guest running: its console, its web server, its migrations' logs",
+    "./check --quick": "builds everything and passes the unit tests; ./check is all of it",
+    "README.md": "'By hand': run, receive, migrate and explain, in terminals of your own",
+    "man docs/man/godwit.1": "every command and option",
+}
 FINAL_CHECKS = {
     "memory": r"memory: swept (\d+) pages, all good",
     "disk": r"disk: swept (\d+) pages, all good",
@@ -69,14 +79,34 @@ def choose_architecture(terminal, machine):
     return next(a for a in architectures.ALL.values() if a.machine == machine)
 
 
+@contextlib.contextmanager
+def followed(terminal, label, log):
+    """Meanwhile the last line of a log is shown."""
+    ended = threading.Event()
+
+    def follow():
+        while not ended.wait(0.2):
+            lines = log.read_text(errors="replace").splitlines()[-1:]
+            terminal.progress(label, lines[0] if lines else "meson and ninja …")
+    thread = threading.Thread(target=follow)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
 def build(terminal):
     began = time.monotonic()
+    require_build()
+    cache_dir()
     directory = TREE / "build" / "check"
     directory.mkdir(parents=True, exist_ok=True)
-    commands = Commands(Step("demo-build", build_gcc, 900, ""), directory, set())
-    terminal.progress("build", "meson and ninja …")
+    commands = Commands(Step("demo-build", build_gcc, 900, ""), directory, terminal=terminal)
     try:
-        build_gcc(commands)
+        with followed(terminal, "build", commands.log):
+            build_gcc(commands)
     except StepFailed as error:
         raise DemoFailed(f"the build failed: {error}; {commands.log} tells more") from None
     terminal.row("build", f"build/godwit and build/godwit-vmm, {time.monotonic() - began:.1f} s")
@@ -90,7 +120,7 @@ def prepare_image(terminal, architecture):
     return image
 
 
-class Flight:
+class Migration:
     """One migration, as both ends and the console saw it."""
 
     def __init__(self, number, origin, target, info, ticks, handoff):
@@ -109,7 +139,7 @@ def make_network(terminal):
     """Both machine processes have the same tap, as on one host: what comes in the pause waits in it. None where there
     can be no network."""
     try:
-        if os.geteuid() != 0 and os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        if os.geteuid() != 0 and not netns.obstacle():
             become_root()
         network = Network(hosts=("host",))
     except (NotPermitted, Refused) as why:
@@ -120,9 +150,11 @@ def make_network(terminal):
 
 
 class Demo:
-    def __init__(self, terminal, directory, image):
+    """Always close() it."""
+
+    def __init__(self, terminal, directory, image, network):
         self.terminal, self.directory = terminal, directory
-        self.network = make_network(terminal)
+        self.network = network
         self.web = None
         self.disk = directory / "disk.ext4"
         shutil.copy(image.disk, self.disk)
@@ -133,7 +165,8 @@ class Demo:
                            nets=[f"tap:{TAP}"] if self.network else [],
                            append="godwit.run=demo" + (f" godwit.net={GUEST4}/24" if self.network else ""))
         self.image = image
-        self.flights = []
+        self.migrations = []
+        self.table = None     # of them, once there is one
 
     # The guest's life
 
@@ -169,7 +202,7 @@ class Demo:
         raise DemoFailed(f"the guest did not show '{pattern}' on its console; it ended with:\n"
                          f"{self.console.tail()}")
 
-    def fly(self, number):
+    def migrate(self, number):
         origin, target = ROUTE[number - 1], ROUTE[number]
         began = time.time()
         source = self.guest.machine
@@ -179,7 +212,7 @@ class Demo:
             self._watch(number, source)
             info = source.migration()
             if info["status"] != "completed":
-                raise DemoFailed(f"flight {number} did not arrive: {info.get('error-desc')}")
+                raise DemoFailed(f"migration {number} did not arrive: {info.get('error-desc')}")
             receiver.wait_status("running")
             handoff = time.monotonic()
             source.quit()
@@ -190,13 +223,16 @@ class Demo:
         self.console.wait_count(5)
         time.sleep(WORK_BETWEEN_S)
         ticks = [arrived for arrived, _, _ in self.console.counts()]    # the last before it is from before its beginning
-        flight = Flight(number, origin, target, info, ticks, handoff)
-        flight.began, flight.ended = began, time.time()
-        self.flights.append(flight)
-        self.terminal.row(f"flight {number}", (
-            f"{origin} → {target}   {flight.seconds:6.2f} s   {flight.bytes / 1e6:7.1f} MB   "
-            f"{info['ram']['dirty-sync-count']:2} rounds   pause {flight.pause_ms:6.1f} ms   "
-            f"counter silent {flight.gap_ms:4.0f} ms"))
+        migration = Migration(number, origin, target, info, ticks, handoff)
+        migration.began, migration.ended = began, time.time()
+        self.migrations.append(migration)
+        if not self.table:
+            self.terminal.say()
+            self.table = Table(self.terminal, "migration", MIGRATIONS)
+            self.table.header()
+        self.table.line(f"{number:>9}", [f"{origin} → {target}", f"{migration.seconds:.2f} s", f"{migration.bytes / 1e6:.1f} MB",
+                                         str(info["ram"]["dirty-sync-count"]), f"{migration.pause_ms:.1f} ms",
+                                         f"{migration.gap_ms:.0f} ms"])
 
     def _watch(self, number, source, timeout_s=120):
         deadline = time.monotonic() + timeout_s
@@ -207,12 +243,12 @@ class Demo:
             ram = info.get("ram", {})
             total = ram.get("total") or 1
             done = 1 - ram.get("remaining", total) / total
-            self.terminal.progress(f"flight {number}", (
-                f"{bar(done, 24)} round {info.get('x-godwit', {}).get('round', 0)}  "
+            self.terminal.progress(f"{number:>9}", (
+                f"{bar(done, min(24, self.terminal.room() - 36))} round {info.get('x-godwit', {}).get('round', 0)}  "
                 f"{ram.get('remaining', 0) / 1e6:.0f} MB left  "
                 f"{info.get('x-godwit', {}).get('bandwidth', 0) / 1e6:.0f} MB/s"))
             time.sleep(0.02)
-        raise DemoFailed(f"flight {number} was still under way after {timeout_s} s: {info}")
+        raise DemoFailed(f"migration {number} was still under way after {timeout_s} s: {info}")
 
     def finish(self):
         """The guest verifies all it has and ends its work; what of that it told."""
@@ -228,32 +264,69 @@ class Demo:
         return self.web.finish() if self.web else {}
 
     def explain(self):
-        """The last flight in sentences, as the command line tells it."""
+        """The last migration in sentences, as the command line tells it."""
         run = subprocess.run(
             [build_dir() / "godwit", "--run-dir", self.hosts[ROUTE[-1]].run_dir, "explain", NAME,
-             self.flights[-1].session], capture_output=True, text=True, timeout=20)
+             self.migrations[-1].session], capture_output=True, text=True, timeout=20,
+            env={**os.environ, "COLUMNS": str(self.terminal.width)})
         return run.stdout if run.returncode == 0 else f"(godwit explain: {run.stderr.strip()})\n"
 
     def close(self):
         if self.web:
             self.web.close()
         self.guest.close()
-        if self.network:
-            self.network.close()
 
 
-def strip(flight):
+def strip(migration, count):
     """The console around the handoff: a tick for each line of the counter, the silence between."""
-    start = flight.silence[1] - STRIP_CELL_S * STRIP_CELLS / 2
-    cells = ["·"] * STRIP_CELLS
-    silent_from = int((flight.silence[0] - start) / STRIP_CELL_S) + 1
-    for index in range(max(silent_from, 0), STRIP_CELLS // 2):
+    start = migration.silence[1] - STRIP_CELL_S * count / 2
+    cells = ["·"] * count
+    silent_from = int((migration.silence[0] - start) / STRIP_CELL_S) + 1
+    for index in range(max(silent_from, 0), count // 2):
         cells[index] = "░"
-    for arrived in flight.ticks:
+    for arrived in migration.ticks:
         index = int((arrived - start) / STRIP_CELL_S)
-        if 0 <= index < STRIP_CELLS:
+        if 0 <= index < count:
             cells[index] = "╷"
     return "".join(cells)
+
+
+def show_counter(terminal, migrations, counts):
+    terminal.title("The counter, as the console showed it")
+    problems = counter_problems(counts)
+    verdict = terminal.paint("red", "; ".join(problems)) if problems else \
+        terminal.paint("green", "no number is missing, none came twice")
+    terminal.row("numbers", f"{counts[0][1]} to {counts[-1][1]}: {verdict}")
+    cells = min(MOST_STRIP_CELLS, terminal.room() - 9) // 2 * 2
+    for migration in migrations:
+        terminal.row(f"{migration.number:>9}", f"{strip(migration, cells)}  {migration.gap_ms:4.0f} ms")
+    terminal.row("", terminal.paint("dim", f"each cell {STRIP_CELL_S * 1000:.0f} ms: ╷ a line, ░ the silence of the handoff"))
+
+
+def parts_of_pauses(migrations, room):
+    """Names of the pause's parts and what each took in each migration: the longest by name as far as there is room."""
+    taken = {part: [m.info["x-godwit"]["pause"].get(part, 0) / 1000 for m in migrations] for part in PARTS}
+    taken = {part: values for part, values in taken.items() if any(values)}
+    by_size = sorted(taken, key=lambda part: sum(taken[part]))
+    others = by_size[:max(0, len(by_size) - room)]
+    if others:
+        others = by_size[:len(by_size) - room + 1]      # they need a column too
+    shown = {part: values for part, values in taken.items() if part not in others}
+    if others:
+        shown["other"] = [sum(values) for values in zip(*(taken[part] for part in others))]
+    return shown
+
+
+def show_pauses(terminal, migrations):
+    terminal.title("The pause, by parts (milliseconds)")
+    parts = parts_of_pauses(migrations, (terminal.room() - 9) // 8)
+    table = Table(terminal, "migration", [*(Column(part, 6) for part in parts), Column("total", 7)])
+    table.header()
+    longest = max(m.pause_ms for m in migrations) or 1
+    width = min(table.spare(), MOST_BAR)
+    for index, migration in enumerate(migrations):
+        table.line(f"{migration.number:>9}", [*(f"{values[index]:.2f}" for values in parts.values()), f"{migration.pause_ms:.2f}"],
+                   terminal.paint("cyan", bar(migration.pause_ms / longest, width)) if width >= 8 else "")
 
 
 def web_steps(answers):
@@ -264,27 +337,38 @@ def web_steps(answers):
     return counts
 
 
-def show_web(terminal, demo, web):
-    terminal.title(f"The web server, as a client outside saw it, asking every {WEB_INTERVAL_MS} ms (bars grow with the logarithm)")
+def show_web(terminal, migrations, web):
+    terminal.title("The web server, as a client outside saw it")
     kept, fresh = (web_steps(web[kind]["answers"]) for kind in ("kept", "fresh"))
-    first = next(i for i, pair in enumerate(zip(kept, fresh)) if any(pair))
-    last = max(i for i, pair in enumerate(zip(kept, fresh)) if any(pair))
     most = max(kept + fresh)
-    terminal.row("", f"{'over one connection':34}over new ones")
-    for index in range(first, last + 1):
-        name = f"≤ {WEB_STEPS_MS[index]} ms" if index < len(WEB_STEPS_MS) else "longer"
-        cells = (f"{terminal.paint('cyan', bar(logarithmic(counts[index], most), 20))} {counts[index]:6}       "
-                 for counts in (kept, fresh))
-        terminal.row(f"{name:>9}", "".join(cells).rstrip())
-    for flight in demo.flights:
-        slowest = {kind: max((took for due, took in web[kind]["answers"] if flight.began <= due <= flight.ended),
-                             default=0) * 1000 for kind in web}
-        terminal.row(f"flight {flight.number}", f"pause {flight.pause_ms:6.1f} ms, slowest answer "
-                     f"{slowest['kept']:6.1f} ms over one connection, {slowest['fresh']:6.1f} ms over new ones")
+    half = min((terminal.room() - 2) // 2, MOST_BAR + 7)
+    if most:
+        terminal.row("", f"{'over one connection':{half}}  over new ones")
+        first = next(i for i, pair in enumerate(zip(kept, fresh)) if any(pair))
+        last = max(i for i, pair in enumerate(zip(kept, fresh)) if any(pair))
+        for index in range(first, last + 1):
+            name = f"≤ {WEB_STEPS_MS[index]} ms" if index < len(WEB_STEPS_MS) else "longer"
+            cells = (f"{terminal.paint('cyan', bar(logarithmic(counts[index], most), half - 7))} {counts[index]:6}"
+                     for counts in (kept, fresh))
+            terminal.row(f"{terminal.plain(name):>9}", "  ".join(cells))
+        terminal.row("", terminal.paint("dim", f"requests by the time they took, one every {WEB_INTERVAL_MS} ms; bars grow with the logarithm"))
+    show_slowest(terminal, migrations, web)
     failures = [failure for kind in web.values() for failure in kind["failures"]]
     answered = sum(len(kind["answers"]) for kind in web.values())
     terminal.row("requests", terminal.paint("red", f"{len(failures)} failed: {failures[0]}") if failures else
                  terminal.paint("green", f"{answered} answered, no request failed"))
+
+
+def show_slowest(terminal, migrations, web):
+    terminal.say()
+    terminal.say("The slowest answer during each migration, over")
+    table = Table(terminal, "migration", SLOWEST)
+    table.header()
+    for migration in migrations:
+        slowest = {kind: max((took for due, took in web[kind]["answers"] if migration.began <= due <= migration.ended),
+                             default=0) * 1000 for kind in web}
+        table.line(f"{migration.number:>9}",
+                   [f"{ms:.1f} ms" for ms in (migration.pause_ms, slowest["kept"], slowest["fresh"])])
 
 
 def logarithmic(count, most):
@@ -293,45 +377,36 @@ def logarithmic(count, most):
 
 
 def show_results(terminal, demo, counts, checks, web):
-    terminal.title("The counter, as the console showed it")
-    problems = counter_problems(counts)
-    verdict = terminal.paint("red", "; ".join(problems)) if problems else \
-        terminal.paint("green", "no number is missing, none came twice")
-    terminal.row("numbers", f"{counts[0][1]} to {counts[-1][1]}: {verdict}")
-    for flight in demo.flights:
-        terminal.row(f"flight {flight.number}", f"{strip(flight)}  {flight.gap_ms:4.0f} ms")
-    terminal.row("", terminal.paint("dim", f"each cell {STRIP_CELL_S * 1000:.0f} ms, ╷ a line, ░ the silence of the handoff"))
-    terminal.title("The pause, by parts (milliseconds)")
-    shown = [part for part in PARTS
-             if any(f.info["x-godwit"]["pause"].get(part) for f in demo.flights)]
-    terminal.row("", "".join(f"{part:>8}" for part in shown) + "   total")
-    longest = max(f.pause_ms for f in demo.flights) or 1
-    for flight in demo.flights:
-        parts = flight.info["x-godwit"]["pause"]
-        terminal.row(f"flight {flight.number}", "".join(f"{parts.get(p, 0) / 1000:8.2f}" for p in shown)
-                     + f"{flight.pause_ms:8.2f}  {terminal.paint('cyan', bar(flight.pause_ms / longest, 20))}")
+    show_counter(terminal, demo.migrations, counts)
+    show_pauses(terminal, demo.migrations)
     if web:
-        show_web(terminal, demo, web)
+        show_web(terminal, demo.migrations, web)
     terminal.title("The guest's own check")
     for name, good in checks.items():
         terminal.row(name, terminal.paint("green", "good") if good else terminal.paint("red", "did not say so"))
     for line in demo.console.bad_lines():
         terminal.row("", terminal.paint("red", line))
-    terminal.title("The last flight, as its log tells it")
+    terminal.title("The last migration, as its log tells it")
     terminal.say(demo.explain().rstrip("\n"))
+
+
+def show_next(terminal):
+    terminal.title("What to try next")
+    for words, purpose in NEXT.items():
+        terminal.row(words, purpose, max(map(len, NEXT)))
 
 
 def summary(demo, counts, checks, web):
     errors = demo.console.bad_lines()
-    flights = demo.flights
-    ok = len(flights) == len(ROUTE) - 1 and not counter_problems(counts) and not errors and \
+    migrations = demo.migrations
+    ok = len(migrations) == len(ROUTE) - 1 and not counter_problems(counts) and not errors and \
         all(checks.values()) and not any(kind["failures"] for kind in web.values())
     return {
-        "ok": ok, "machine": architectures.ALL[demo.image.architecture].machine, "migrations": len(flights),
-        "pause_ms": [round(f.pause_ms, 3) for f in flights],
-        "gap_ms": [round(f.gap_ms, 1) for f in flights],
-        "bytes": sum(f.bytes for f in flights),
-        "seconds": round(sum(f.seconds for f in flights), 3),
+        "ok": ok, "machine": architectures.ALL[demo.image.architecture].machine, "migrations": len(migrations),
+        "pause_ms": [round(m.pause_ms, 3) for m in migrations],
+        "gap_ms": [round(m.gap_ms, 1) for m in migrations],
+        "bytes": sum(m.bytes for m in migrations),
+        "seconds": round(sum(m.seconds for m in migrations), 3),
         "guest_errors": len(errors),
         "counter": {"first": counts[0][1], "last": counts[-1][1], "problems": counter_problems(counts)},
         "checks": checks,
@@ -346,34 +421,51 @@ def run(options, terminal, directory):
     build(terminal)
     image = prepare_image(terminal, choose_architecture(terminal, options.machine))
     terminal.title("A guest at work, moved between two machine processes")
-    demo = Demo(terminal, directory, image)
+    made = contextlib.ExitStack()
     try:
+        network = make_network(terminal)
+        if network:
+            made.callback(network.close)
+        demo = Demo(terminal, directory, image, network)
+        made.callback(demo.close)
         demo.boot()
         for number in range(1, len(ROUTE)):
-            demo.fly(number)
-        web = demo.finish_web()
-        checks = demo.finish()
-        counts = demo.console.counts()
-        show_results(terminal, demo, counts, checks, web)
-        result = summary(demo, counts, checks, web)
-        terminal.say()
-        terminal.say(terminal.paint("green", "All arrived, nothing lost.") if result["ok"]
-                     else terminal.paint("red", "Something went wrong, see above."))
-        if options.keep:
-            keep(terminal, demo, directory)
-        return result
+            demo.migrate(number)
+        return finish(options, demo)
     finally:
-        demo.close()
+        with front.uninterrupted():
+            made.close()
 
 
-def keep(terminal, demo, directory):
+def finish(options, demo):
+    """All that was seen, and the result for programs."""
+    terminal = demo.terminal
+    web = demo.finish_web()
+    checks = demo.finish()
+    counts = demo.console.counts()
+    show_results(terminal, demo, counts, checks, web)
+    result = summary(demo, counts, checks, web)
     terminal.say()
+    terminal.say(terminal.paint("green", "All arrived, nothing lost.") if result["ok"]
+                 else terminal.paint("red", "Something went wrong, see above."))
+    if options.keep:
+        keep(terminal, demo)
+    elif result["ok"]:
+        show_next(terminal)
+    return result
+
+
+def keep(terminal, demo):
     into = f"nsenter --target {os.getpid()} --user --mount --preserve-credentials " if is_rootless() else ""
-    web = f"Its web server:\n  {into}nsenter --net=/run/netns/{demo.network.namespace(CLIENT)} wget -qO- http://{GUEST4}/\n" \
-        if demo.network else ""
-    terminal.say(f"The guest goes on until Ctrl-C. Its console, in another terminal:\n"
-                 f"  {build_dir()}/godwit --run-dir {demo.hosts[ROUTE[-1]].run_dir} console {NAME}\n{web}"
-                 f"Flight logs: {directory}/*/{NAME}/flights/")
+    godwit = f"{shlex.quote(str(build_dir() / 'godwit'))} --run-dir {shlex.quote(str(demo.hosts[ROUTE[-1]].run_dir))}"
+    things = {"console": f"{godwit} console {NAME}", "migrations": f"{godwit} log {NAME}",
+              "the last": f"{godwit} explain {NAME}"}
+    if demo.network:
+        things["web server"] = f"{into}nsenter --net=/run/netns/{demo.network.namespace(CLIENT)} wget -qO- http://{GUEST4}/"
+    terminal.title("The guest goes on until Ctrl-C. In another terminal:")
+    for name, command in things.items():
+        terminal.say(f"  {name}")
+        terminal.lines(f"    {command}")
     try:
         demo.guest.machine.process.wait()
     except KeyboardInterrupt:
@@ -386,14 +478,13 @@ def main():
     parser.add_argument("--machine", choices=MACHINES, help="instead of the one that this host runs best")
     parser.add_argument("--keep", action="store_true", help="leave the guest running until Ctrl-C")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     terminal = Terminal()
     result = {"ok": False, "migrations": 0, "pause_ms": [], "gap_ms": [], "bytes": 0, "seconds": 0,
               "guest_errors": 0}
-    directory = Path(tempfile.mkdtemp(prefix="godwit-demo-"))
+    directory = temporary_dir("godwit-demo-")
     try:
         result = run(options, terminal, directory)
-    except (DemoFailed, MachineFailed, FetchError, QmpError, TimeoutError, ConnectionError) as error:
+    except (DemoFailed, MachineFailed, FetchError, Unusable, QmpError, TimeoutError, ConnectionError) as error:
         result["error"] = str(error)
         terminal.say()
         terminal.say(terminal.paint("red", f"demo: {error}"))
@@ -402,11 +493,12 @@ def main():
         terminal.say("demo: interrupted, everything is stopped and removed")
         return 130
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        with front.uninterrupted():
+            shutil.rmtree(directory, ignore_errors=True)
     if options.json:
         print(json.dumps(result), flush=True)
     return 0 if result["ok"] else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    front.run("demo", main)

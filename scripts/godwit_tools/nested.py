@@ -29,7 +29,6 @@ import shlex
 import shutil
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -38,7 +37,8 @@ from . import architectures
 from .guest_image import READY_IMAGES, prepare
 from .host_root import HostRoot
 from .kvm import host_kvm
-from .paths import TREE, build_dir
+from .paths import TREE, build_dir, temporary_dir
+from .programs import absence, option_value
 from .qmp import Qmp
 
 QEMU = "qemu-system-x86_64"
@@ -67,13 +67,7 @@ def obstacle():
     """Why a nested host cannot be had here; None if it can."""
     if architectures.AMD64 not in architectures.of_this_host():
         return "this is no x86-64 machine: its programs do not run in an emulated one"
-    if not shutil.which(QEMU):
-        return f"there is no {QEMU}: scripts/install-dependencies installs it"
-    return None
-
-
-def find_program(name):
-    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    return absence(QEMU)
 
 
 def _images_there(image):
@@ -87,7 +81,7 @@ def _build_root(command, environment, programs, image, path):
     root.add(INIT, "init")
     root.add_python()
     units = (file for file in (build_dir() / "tests/unit/kvm").glob("test-kvm-*") if file.is_file())
-    root.add_programs(*filter(None, map(find_program, PROGRAMS)), build_dir() / "godwit", build_dir() / "godwit-vmm", *units,
+    root.add_programs(*filter(None, map(shutil.which, PROGRAMS)), build_dir() / "godwit", build_dir() / "godwit-vmm", *units,
                       *programs)
     root.add_text("etc/passwd", "root:x:0:0::/root:/bin/sh\n")   # tcpdump asks who it is
     root.archive.file("usr/bin/busybox", (image.kernel.parent / "busybox").read_bytes(), 0o755)
@@ -118,7 +112,7 @@ class NestedHost:
         if obstacle():
             raise NestedFailed(obstacle())
         self.status = None
-        self.directory = Path(tempfile.mkdtemp(prefix="godwit-nested-"))
+        self.directory = temporary_dir("godwit-nested-")
         self.console = self.directory / "console"
         self.monitor = self.directory / "monitor"
         self._deadline = time.monotonic() + timeout_s
@@ -132,8 +126,8 @@ class NestedHost:
              "-smp", str(CPUS), "-m", str(MEMORY_MIB), "-nodefaults", "-no-user-config", "-display", "none",
              "-no-reboot", "-kernel", image.kernel, "-initrd", self.directory / "root.cpio",
              "-append", _kernel_options(), "-serial", f"file:{self.console}", "-serial", "chardev:pulse",
-             "-chardev", f"socket,id=pulse,path={self.directory / 'pulse'},server=on,wait=off",
-             "-qmp", f"unix:{self.monitor},server=on,wait=off",
+             "-chardev", f"socket,id=pulse,path={option_value(self.directory / 'pulse')},server=on,wait=off",
+             "-qmp", f"unix:{option_value(self.monitor)},server=on,wait=off",
              "-device", "virtio-serial-pci", "-device", "virtconsole,chardev=lines",
              "-chardev", "stdio,id=lines,signal=off"],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log, start_new_session=True)

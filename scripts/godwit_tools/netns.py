@@ -15,7 +15,6 @@ import fcntl
 import json
 import os
 import re
-import shutil
 import socket
 import struct
 import subprocess
@@ -23,6 +22,8 @@ import sys
 import threading
 import time
 from pathlib import Path
+
+from .programs import absence
 
 NAMED = Path("/run/netns")
 PREFIX = "godwit"
@@ -39,6 +40,26 @@ ETHTOOL_OFFLOADS = (0x15, 0x17, 0x1f, 0x24, 0x2c)
 
 class NotPermitted(Exception):
     """Why there can be no such network here, as a sentence."""
+
+
+def obstacle(*programs):
+    """What keeps a network from being made here by root; None if nothing does."""
+    if absence(*programs):
+        return absence(*programs)
+    try:
+        os.close(os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        return f"/dev/net/tun cannot be opened: {error.strerror}"
+    return None
+
+
+def require(*programs):
+    """NotPermitted where there can be no network with taps."""
+    why = obstacle(*programs)
+    if why:
+        raise NotPermitted(why)
+    if os.geteuid() != 0:
+        raise NotPermitted("network namespaces with taps need root; sudo has it")
 
 
 def _run(*command, text=None):
@@ -87,13 +108,7 @@ class Network:
     def __init__(self, hosts=("a", "b"), mtu=1500, queues=1):
         self.hosts, self.mtu, self.queues = hosts, mtu, queues
         self._names = {name: f"{PREFIX}-{os.getpid()}-{name}" for name in (SWITCH, CLIENT, *hosts)}
-        for program in ("ip", "bridge", "nsenter"):
-            if not shutil.which(program):
-                raise NotPermitted(f"there is no program '{program}' (Debian's iproute2 and util-linux have them)")
-        if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
-            raise NotPermitted("/dev/net/tun cannot be opened")
-        if os.geteuid() != 0:
-            raise NotPermitted("network namespaces with bridges and taps need root")
+        require("ip", "bridge", "nsenter", "setpriv")
         _remove_leftovers()
         try:
             self._build()
@@ -191,8 +206,7 @@ class TapPlace:
 
     def __init__(self, name):
         self.namespace = f"{PREFIX}-{os.getpid()}-{name}"
-        if os.geteuid() != 0:
-            raise NotPermitted("network namespaces with taps need root")
+        require("ip", "nsenter")
         _remove_leftovers()
         _run("ip", "netns", "add", self.namespace)
         try:

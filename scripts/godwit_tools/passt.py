@@ -2,6 +2,7 @@
 """A passt that hands its connections over: the one that is installed, or Debian's of a later release, unpacked."""
 
 import platform
+import shlex
 import shutil
 import subprocess
 
@@ -12,7 +13,7 @@ SUITE = "trixie"
 PACKAGES = ("passt", "libc6")
 PROGRAMS = ("passt", "passt-repair")
 WRAPPER = """#!/bin/sh
-exec '{loader}' --library-path '{libraries}' '{program}' "$@"
+exec {loader} --library-path {libraries} {program} "$@"
 """
 
 
@@ -32,7 +33,8 @@ def write_wrappers(home):
     loader = next(home.glob("root/usr/lib/*/ld-linux*.so*"))
     for name in PROGRAMS:
         file = folder / name
-        file.write_text(WRAPPER.format(loader=loader, libraries=loader.parent, program=home / "root/usr/bin" / name))
+        words = {"loader": loader, "libraries": loader.parent, "program": home / "root/usr/bin" / name}
+        file.write_text(WRAPPER.format(**{word: shlex.quote(str(path)) for word, path in words.items()}))
         file.chmod(0o755)
 
 

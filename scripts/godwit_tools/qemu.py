@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .foreign_apt import FetchError, ForeignApt
 from .paths import cache_dir
+from .programs import option_value
 from .qmp import Qmp
 
 WANTED = 10   # the major version that is worth a download
@@ -104,7 +105,7 @@ def start_riscv_linux(image, console, append, options=()):
     return subprocess.Popen(
         ["setpriv", "--pdeathsig", "KILL", "qemu-system-riscv64", "-machine", "virt", "-m", "512", "-display", "none",
          "-monitor", "none", "-bios", "default", "-kernel", image.kernel, "-initrd", image.initramfs,
-         "-append", f"console=ttyS0 quiet {append}", "-serial", console.serial, *options],
+         "-append", f"console=ttyS0 quiet {append}", "-serial", option_value(console.serial), *options],
         stdin=subprocess.DEVNULL)
 
 
@@ -116,7 +117,7 @@ class QemuProcess:
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 [*enter, "setpriv", "--pdeathsig", "KILL", program, "-name", f"{name},debug-threads=on", "-nodefaults",
-                 "-no-user-config", "-display", "none", "-qmp", f"unix:{self.control},server=on,wait=off", *map(str, arguments)],
+                 "-no-user-config", "-display", "none", "-qmp", f"unix:{option_value(self.control)},server=on,wait=off", *map(str, arguments)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment)
         self.qmp = self._connect()
 
@@ -149,6 +150,6 @@ class QemuMachine(QemuProcess):
             [*qemu.arguments, "-accel", "kvm", "-cpu", "host,-arch-capabilities",
              "-M", "microvm,x-option-roms=off,ioapic2=off,memory-backend=ram", "-m", f"{memory_mib}M",
              "-object", backend, "-smp", cpus, "-no-reboot", "-bios", "qboot.rom", "-kernel", kernel, "-append", append,
-             "-chardev", f"socket,id=serial,path={serial_path}", "-serial", "chardev:serial",
+             "-chardev", f"socket,id=serial,path={option_value(serial_path)}", "-serial", "chardev:serial",
              *(["-incoming", incoming] if incoming else []), *extra],
             directory, name, enter, qemu.environment)

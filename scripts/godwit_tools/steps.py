@@ -7,15 +7,18 @@ end of it. Every command runs in a process group of its own, so that a step out 
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
+from .front import uninterrupted
 from .results import Counts
+from .terminal import Terminal
 
 SHOWN_LINES = 60
+LABEL = 18
+ENDING_S = 10    # for an interrupted command to clear away what it made
 
 
 class StepFailed(Exception):
@@ -31,19 +34,53 @@ class Step:
     after: list = field(default_factory=list)
 
 
+class Groups:
+    """The process groups that run. Once they are ended, a further one ends at once."""
+
+    def __init__(self):
+        self._lock = threading.Condition()     # of the two
+        self._running, self._ended = set(), False
+
+    def add(self, group):
+        with self._lock:
+            if self._ended:
+                _signal(group, signal.SIGKILL)
+            self._running.add(group)
+
+    def discard(self, group):
+        with self._lock:
+            self._running.discard(group)
+            self._lock.notify_all()
+
+    def end(self):
+        """As Ctrl-C would; what is still there after a while is killed."""
+        with self._lock:
+            self._ended = True
+            for group in self._running:
+                _signal(group, signal.SIGINT)
+            self._lock.wait_for(lambda: not self._running, ENDING_S)
+            for group in self._running:
+                _signal(group, signal.SIGKILL)
+
+    @property
+    def ended(self):
+        return self._ended
+
+
 class Commands:
     """What a step's action runs its commands with."""
 
-    def __init__(self, step, directory, groups):
+    def __init__(self, step, directory, groups=None, terminal=None):
         self.step = step
+        self.terminal = terminal or Terminal()
         self.directory = directory
         self.log = directory / f"{step.name}.log"
         self.log.write_text("")
         self._deadline = time.monotonic() + step.timeout_s
-        self._groups = groups
+        self._groups = groups or Groups()
 
     def say(self, sentence):
-        print(f"  {self.step.name}: {sentence}", flush=True)
+        self.terminal.row(self.step.name, sentence, LABEL)
 
     def note(self, paragraphs):
         """Writes them to the log, whose end is shown when the step fails."""
@@ -53,6 +90,8 @@ class Commands:
     def __call__(self, command, env=None, check=True, timeout=None):
         """Runs a command to its end; returns its exit status, which must be 0 if `check`."""
         command = [str(word) for word in command]
+        if self._groups.ended:
+            raise StepFailed("interrupted")
         left = self._deadline - time.monotonic()
         limit = min(left, timeout) if timeout else left
         with open(self.log, "a") as log:
@@ -74,11 +113,15 @@ class Commands:
         return status
 
 
-def kill_group(process):
+def _signal(group, number):
     try:
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(group, number)
     except ProcessLookupError:
         pass
+
+
+def kill_group(process):
+    _signal(process.pid, signal.SIGKILL)
     process.wait()
 
 
@@ -87,30 +130,20 @@ class Runner:
         self.steps = steps
         self.directory = directory
         self.jobs = jobs
-        self._groups = set()
-        self._print_lock = threading.Lock()
+        self.terminal = Terminal()
+        self._groups = Groups()
         directory.mkdir(parents=True, exist_ok=True)
 
     def run(self):
-        """Runs all steps; returns the counts of all. Ctrl-C kills what runs."""
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        try:
-            with ThreadPoolExecutor(self.jobs) as pool:
-                try:
-                    return self._schedule(pool)
-                except BaseException:
-                    self._stop_everything()
-                    raise
-        except KeyboardInterrupt:
-            sys.exit("check: interrupted")
-
-    def _stop_everything(self):
-        self.steps = []
-        for group in list(self._groups):
+        """Runs all steps; returns the counts of all. Ctrl-C ends what runs."""
+        with ThreadPoolExecutor(self.jobs) as pool:
             try:
-                os.killpg(group, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+                return self._schedule(pool)
+            except BaseException:
+                with uninterrupted():
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    self._groups.end()
+                raise
 
     def _schedule(self, pool):
         waiting, running, ended, total = list(self.steps), {}, {}, Counts()
@@ -123,7 +156,7 @@ class Runner:
                     running[pool.submit(self._run_step, step)] = step
                 else:
                     broken = next(name for name in step.after if not ended[name])
-                    self._say(f"{step.name:18} skipped: {broken} failed")
+                    self._say(step, f"skipped: {broken} failed")
                     total.add(Counts(skipped=1, reasons=[f"{step.name}: not run because {broken} failed"]))
                     ended[step.name] = False
             if running:
@@ -137,8 +170,8 @@ class Runner:
     def _run_step(self, step):
         """Counts of the step, and whether steps that need it can run. Failed tests do not stop others."""
         began = time.monotonic()
-        commands = Commands(step, self.directory, self._groups)
-        self._say(f"{step.name:18} {step.purpose} …")
+        commands = Commands(step, self.directory, self._groups, self.terminal)
+        self._say(step, f"{step.purpose} …")
         try:
             counts = step.action(commands)
             usable, problem = True, None
@@ -146,17 +179,16 @@ class Runner:
             counts, usable, problem = Counts(failed=1), False, str(error)
         seconds = time.monotonic() - began
         if counts is None:
-            self._say(f"{step.name:18} done in {seconds:.0f} s")
+            self._say(step, f"done in {seconds:.0f} s")
             return Counts(), True
-        self._say(f"{step.name:18} {problem or counts} in {seconds:.0f} s")
-        if counts.failed:
+        self._say(step, self.terminal.paint("red" if counts.failed else "green", f"{problem or counts}") + f" in {seconds:.0f} s")
+        if counts.failed and not self._groups.ended:
             self._show_log(commands.log)
         return counts, usable
 
     def _show_log(self, log):
         lines = log.read_text(errors="replace").splitlines()
-        self._say("\n".join([f"  --- the end of {log}:", *("  | " + line for line in lines[-SHOWN_LINES:])]))
+        self.terminal.say("\n".join([f"  --- the end of {log}:", *("  | " + line for line in lines[-SHOWN_LINES:])]))
 
-    def _say(self, text):
-        with self._print_lock:
-            print(text, flush=True)
+    def _say(self, step, text):
+        self.terminal.row(step.name, text, LABEL)

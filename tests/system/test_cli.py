@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import shutil
 import signal
 import socket
@@ -14,7 +15,7 @@ import time
 import xml.etree.ElementTree
 
 import pytest
-from godwit_tools.paths import build_dir
+from godwit_tools.paths import TREE, build_dir
 
 GODWIT = build_dir() / "godwit"
 
@@ -144,8 +145,8 @@ def test_every_command_has_help(cli):
 
 def test_completion_offers_commands_and_machines(cli):
     (cli.run_dir / "web").mkdir(parents=True)
-    script = f"""source {build_dir().parent}/completion/godwit.bash
-        COMP_WORDS=(godwit --run-dir {cli.run_dir} migrate we); COMP_CWORD=4; _godwit; echo "${{COMPREPLY[@]}}"
+    script = f"""source {shlex.quote(str(TREE))}/completion/godwit.bash
+        COMP_WORDS=(godwit --run-dir {shlex.quote(str(cli.run_dir))} migrate we); COMP_CWORD=4; _godwit; echo "${{COMPREPLY[@]}}"
         COMP_WORDS=(godwit sta); COMP_CWORD=1; _godwit; echo "${{COMPREPLY[@]}}" """
     printed = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout
     assert printed.split() == ["web", "status"]

@@ -2,6 +2,7 @@
 """A guest under load moves between real processes and notices nothing."""
 
 import os
+import shlex
 import socket
 import time
 
@@ -85,7 +86,7 @@ def test_over_a_command(guest, tmp_path):
     source.set(x_godwit_verify_ram=True)
     relay = tmp_path / "relay.py"
     relay.write_text(RELAY)
-    source.migrate(f"exec:/usr/bin/python3 {relay} {tmp_path}/migrate")
+    source.migrate(f"exec:{shlex.join(['/usr/bin/python3', str(relay), f'{tmp_path}/migrate'])}")
     info = source.wait_migration()
     assert info["status"] == "completed", info.get("error-desc")
     receiver.wait_status("running")

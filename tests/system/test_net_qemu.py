@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from godwit_tools.console import Console
+from godwit_tools.programs import option_value
 from godwit_tools.qemu import start_riscv_linux
 
 OURS, THEIRS = "10.0.0.1", "10.0.0.2"
@@ -52,7 +53,7 @@ def pair(request, boot, tmp_path, image):
     known = subprocess.run(["qemu-system-riscv64", "-netdev", "help"], capture_output=True, text=True, check=False)
     if "stream" not in known.stdout.split():
         pytest.skip("this QEMU has no -netdev stream (it came with 7.2)")
-    net, netdev = (one.format(tmp_path) for one in WIRES[request.param])
+    net, netdev = (one.format(place) for one, place in zip(WIRES[request.param], (tmp_path, option_value(tmp_path))))
     ours = boot(run="shell", ready="guest# ", disk=False, nets=[net])
     ours.shell(f"network-up {OURS}/24", "^network: up")
     theirs = QemuGuest(tmp_path, image, netdev)
