@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks docs/handoff.pml with spin: the claims hold, and each mutant breaks the claim that it is about."""
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,8 @@ def errors(claim, *defines):
         def run(*command):
             return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True,
                                   timeout=120).stdout
-        run("spin", "-a", *(f"-D{name}" for name in defines), MODEL)
+        shutil.copy(MODEL, folder)      # spin hands the path to a shell
+        run("spin", "-a", *(f"-D{name}" for name in defines), os.path.basename(MODEL))
         run("cc", "-O1", "-w", "-o", "pan", "pan.c")
         printed = run("./pan", "-a", "-f", "-m100000", "-N", claim)
     counts = [line for line in printed.splitlines() if "errors:" in line]

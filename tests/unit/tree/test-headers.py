@@ -24,8 +24,8 @@ def headers(folder):
 
 class HeadersAlone(unittest.TestCase):
     def compiles(self, compiler, header):
-        source = f'#include "{ROOT}/{header}"\n'
-        run = subprocess.run([*compiler, *FLAGS, "-"], input=source, capture_output=True, text=True)
+        source = f'#include "{header}"\n'      # in quotes, which no path that has some may be in
+        run = subprocess.run([*compiler, *FLAGS, "-"], cwd=ROOT, input=source, capture_output=True, text=True)
         with self.subTest(header=header, compiler=compiler[0]):
             self.assertEqual(0, run.returncode, run.stderr)
 
