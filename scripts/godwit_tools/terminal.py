@@ -174,7 +174,8 @@ class Terminal:
         terminals differ."""
         if not self.live:
             return
-        text = cut(self.plain(harmless(text).replace("\n", " ")), self.room() - 1)
+        label, text = (self.plain(harmless(part).replace("\n", " ")) for part in (label, text))
+        label, text = cut(label, LABEL), cut(text, self.room() - 1)
         with self._lock:
             self.stream.write("\r\033[K" + self._styled(f"  {self.paint('dim', f'{label:<{LABEL}}')} {text}"))
             self.stream.flush()

@@ -13,6 +13,10 @@ DATA = re.compile(r"\.(json|jsonl|md|svg|png|bin|hex|gz|zst|stream|golden)$|^tes
 # of the machine it was written on.
 FORBIDDEN = ["deb.deb" + "ian.org", "snapshot.deb" + "ian.org", "/tmp" + "/wt", "/work" + "/"]
 BANNED_CALLS = re.compile(r"(?<![\w.>])(atoi|atol|sprintf|vsprintf|strcpy|strcat|gets|strtok)\s*\(")
+# Python starts programs with a list of words. C has system() and popen(): a path in their commands is one quoted word.
+SHELLS = re.compile(r"shell\s*=\s*True|os\.system\(|os\.popen\(|getoutput\(")
+C_SHELLS = re.compile(r"(?<![\w.>])(system|popen)\s*\(")
+WITHOUT_PATHS = {"tests/unit/board/images-test.h", "tests/unit/net/test-qemu.c"}    # names that they make themselves
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 
 
@@ -38,6 +42,13 @@ class Sources(unittest.TestCase):
 
     def test_no_banned_calls(self):
         self.assertEqual([], lines_matching(BANNED_CALLS, [path for path in c_files() if not path.startswith("tests/")]))
+
+    def test_no_path_is_read_by_a_shell(self):
+        self.assertEqual([], lines_matching(SHELLS, [path for path in tree_files() if path != "tests/unit/tree/test-sources.py"
+                                                     and (path.endswith(".py") or "python3" in read(path)[:80])]))
+        for path in c_files():
+            if C_SHELLS.search(read(path)) and path not in WITHOUT_PATHS:
+                self.assertIn("shell_word(", read(path), f"{path}: {C_SHELLS.search(read(path))[0]}")
 
     def test_nothing_unfinished(self):
         self.assertEqual([], lines_matching(UNFINISHED, c_files()))
