@@ -361,7 +361,7 @@ def show_web(terminal, migrations, web):
 
 def show_slowest(terminal, migrations, web):
     terminal.say()
-    terminal.say("The slowest answer during each migration, over")
+    terminal.say("The pause and the slowest answer of each migration")
     table = Table(terminal, "migration", SLOWEST)
     table.header()
     for migration in migrations:
@@ -487,7 +487,7 @@ def main():
     except (DemoFailed, MachineFailed, FetchError, Unusable, QmpError, TimeoutError, ConnectionError) as error:
         result["error"] = str(error)
         terminal.say()
-        terminal.say(terminal.paint("red", f"demo: {error}"))
+        terminal.lines(terminal.paint("red", f"demo: {error}"))     # with commands in it, which are copied
     except KeyboardInterrupt:
         terminal.say()
         terminal.say("demo: interrupted, everything is stopped and removed")

@@ -139,7 +139,11 @@ class Terminal:
             if self._live_shown:
                 self.stream.write("\r\033[K")
                 self._live_shown = False
-            self.stream.write("".join(self._styled(line) + "\n" for line in lines))
+            style = ""
+            for line in lines:      # a style goes on where the text does
+                marks = _MARK.findall(style + line)
+                self.stream.write(self._styled(style + line) + "\n")
+                style = marks[-1] if marks and marks[-1] in _MARKS else ""
             self.stream.flush()
 
     def say(self, text=""):
