@@ -13,6 +13,9 @@ import subprocess
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 RELEASES = re.compile(r"^(bookworm|trixie|forky|sid|stable|oldstable|testing|unstable)(-updates|-backports)?$")
 
+UNREACHABLE = re.compile(r"(Temporary failure resolving|Could not resolve) '[^']*'|(Could not|Unable to) connect to \S+|"
+                         "Connection timed out|Network is unreachable")
+
 
 class FetchError(Exception):
     """One sentence for the user."""
@@ -28,6 +31,17 @@ def machine_mirror():
         if RELEASES.match(release):
             return uri
     raise FetchError("this machine's apt names no Debian mirror: add a Debian release to its sources")
+
+
+def why(command, said):
+    """The sentence of an apt that failed: the cause, which it tells before the consequence."""
+    if "No space left on device" in said:
+        return f"{command} failed: there is no space left: make some, or let XDG_CACHE_HOME name another place"
+    unreachable = UNREACHABLE.search(said)
+    if unreachable:
+        return f"the mirror cannot be reached ({unreachable[0]}): the first run needs a network, later ones none"
+    reason = (said.strip().splitlines() or ["no reason given"])[-1]
+    return f"{command} failed: {reason.removeprefix('E: ')}"
 
 
 class ForeignApt:
@@ -55,8 +69,7 @@ class ForeignApt:
         result = subprocess.run([program, *self.options, *arguments], cwd=self.home / "packages",
                                 stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if result.returncode != 0:
-            reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise FetchError(f"{program} {arguments[0]} failed: {reason}")
+            raise FetchError(why(f"{program} {arguments[0]}", result.stderr))
         return result.stdout
 
     def update(self):

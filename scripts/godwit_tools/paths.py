@@ -76,7 +76,7 @@ def explained(error):
     reason = os.strerror(error.errno) if error.errno else str(error)
     path = error.filename if isinstance(error.filename, (str, os.PathLike)) else None
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        where = f" at '{path}'" if path else ""
+        where = f" at '{error.filename2 or path}'" if path else ""
         return f"there is no space left{where}: make some, or let XDG_CACHE_HOME and TMPDIR name other places"
     if path is None:
         return reason

@@ -25,7 +25,7 @@ LABEL = 10            # columns of a row's label
 # escape sequences of them. Others that come with text of a guest change a colour at most.
 _STYLE_BASE, _STYLE_END = 0xfdd0, "\ufddf"
 _MARKS = {chr(_STYLE_BASE + number): code for number, code in enumerate(STYLES.values())}
-_MARK = re.compile("[\ufdd0-\ufddf]")
+_MARK, _MARKED = re.compile("[\ufdd0-\ufddf]"), re.compile("([\ufdd0-\ufddf])")
 # C0 without the line's end, DEL, C1; marks that turn the direction of text, or that end lines; halves of pairs.
 _CONTROL = re.compile("[\0-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -122,7 +122,8 @@ class Terminal:
     def plain(self, text):
         """The text with the signs that this stream has, which may take more columns."""
         encoding = self.stream.encoding or "utf-8"
-        return text.encode(encoding, "godwit-signs").decode(encoding)
+        return "".join(part if _MARK.match(part) else part.encode(encoding, "godwit-signs").decode(encoding)
+                       for part in _MARKED.split(text))
 
     def paint(self, style, text):
         return f"{chr(_STYLE_BASE + list(STYLES).index(style))}{text}{_STYLE_END}"

@@ -20,6 +20,7 @@ from tree import ROOT
 
 sys.path.insert(0, str(ROOT / "scripts"))
 from godwit_tools import SBIN, notes, with_sbin  # noqa: E402
+from godwit_tools.foreign_apt import why  # noqa: E402
 from godwit_tools.table import Column, Table  # noqa: E402
 from godwit_tools.terminal import Terminal, columns, harmless, wrap  # noqa: E402
 
@@ -138,6 +139,10 @@ class Layout(unittest.TestCase):
             stream = FakeTty(encoding)
             FixedTerminal(stream).row("x", "west → east ≤ 1 ms … ██▌ ╷░ Ж")
             self.assertIn("west -> east <= 1 ms ... ##= |. ?", stream.text())
+            painted = FixedTerminal(stream)
+            painted.colours = True
+            painted.say(painted.paint("red", "all → good"))
+            self.assertIn("\033[31mall -> good\033[0m", stream.text())
 
 
 class Troubles(unittest.TestCase):
@@ -207,6 +212,14 @@ class Programs(unittest.TestCase):
         done = subprocess.run([sys.executable, "-B", "-c", code], capture_output=True, text=True, check=True,
                               env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT / "scripts")})
         self.assertEqual("/usr/bin:/bin:" + ":".join(SBIN), done.stdout.strip())
+
+
+class Apt(unittest.TestCase):
+    def test_the_cause_of_a_failure_is_told(self):
+        update = "Err:1 http://mirror.invalid/x\nW: Failed: Temporary failure resolving 'mirror.invalid'\nE: Some index files failed."
+        self.assertIn("reached (Temporary failure resolving 'mirror.invalid'): the first run needs a network", why("apt-get update", update))
+        self.assertIn("no space left", why("apt-get update", "W: x No space left on device\nE: Some index files failed."))
+        self.assertEqual("apt-get download failed: it is no good", why("apt-get download", "W: x\nE: it is no good\n"))
 
 
 class Notes(unittest.TestCase):
