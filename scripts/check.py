@@ -15,7 +15,7 @@ import subprocess
 import sys
 
 from godwit_tools import front, notes
-from godwit_tools.paths import TREE, cache_dir, require_build
+from godwit_tools.paths import TREE, building, cache_dir, require_build
 from godwit_tools.results import Counts, from_meson, from_report
 from godwit_tools.steps import LABEL, Runner, Step, StepFailed
 from godwit_tools.terminal import Terminal
@@ -74,8 +74,9 @@ def run_meson_tests(run, build, *selection, patience=1):
 
 
 def build_gcc(run):
-    configure(run, BUILD, [])
-    compile_all(run, BUILD)
+    with building():
+        configure(run, BUILD, [])
+        compile_all(run, BUILD)
 
 
 def unit(run):

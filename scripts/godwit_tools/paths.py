@@ -3,6 +3,7 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 import pwd
 import shlex
@@ -117,6 +118,17 @@ def require_build():
         if sign in str(TREE):
             raise Unusable(f"the path of this tree has {name} in it, which ninja cannot take: move it to another place")
     require_writable(build_dir(), whole=True)
+
+
+@contextlib.contextmanager
+def building():
+    """Builds of one tree, by demo and check, come one after the other."""
+    tree = os.open(TREE, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(tree, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(tree)
 
 
 def temporary_dir(prefix):
