@@ -183,9 +183,9 @@ class Network:
     # Programs
 
     def start(self, name, command, **options):
-        """A process there, which ends with this one at the latest."""
+        """A process there, which ends with this one at the latest; Ctrl-C is for this one alone."""
         return subprocess.Popen(["nsenter", f"--net={NAMED / self.namespace(name)}", "setpriv", "--pdeathsig", "KILL",
-                                 *map(str, command)], **options)
+                                 *map(str, command)], start_new_session=True, **options)
 
     def close(self):
         for name in self._names.values():
