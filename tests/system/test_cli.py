@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The godwit program as a person and a script use it."""
 
+import dataclasses
 import json
 import os
 import pty
@@ -265,3 +266,24 @@ def test_a_passed_descriptor_is_the_link(cli):
     cli("migrate", "a", f"fd:{here.fileno()}", pass_fds=(here.fileno(),))
     here.close()
     assert cli.status("b")["machine"]["status"] == "running"
+
+
+# Where things are
+
+
+def test_paths_may_have_spaces_quotes_dollars_and_any_letters(tmp_path, image):
+    place = tmp_path / "it's \"my\" $HOME stüff"
+    place.mkdir()
+    cli = Cli(place, dataclasses.replace(image, kernel=place / "the kernel's", initramfs=place / 'the "initramfs"'))
+    for path, source in (("kernel", image.kernel), ("initramfs", image.initramfs)):
+        getattr(cli.image, path).symlink_to(source)
+    try:
+        cli.boot("a")
+        assert cli.status("a")["machine"]["status"] == "running"
+        cli.receive("b", f"unix:{place}/the socket's")
+        relay = shlex.join([str(build_dir() / "tests/unit/migrate/relay"), f"{place}/the socket's"])
+        assert json.loads(cli("migrate", "a", f"exec:{relay}", "--json"))["status"] == "completed"
+        cli("explain", "b", "--svg", place / "a picture's.svg")
+        assert cli.status("b")["machine"]["status"] == "running"
+    finally:
+        cli.close()
