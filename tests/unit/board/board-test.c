@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "../patience.h"
 #include "board-test.h"
 
 #include <limits.h>
@@ -76,25 +77,20 @@ void machine_start(struct machine *machine)
 static void turn(struct machine *machine, uint64_t deadline_ns)
 {
     if (host_monotonic_ns() > deadline_ns)
-        fail_msg("nothing happened for twenty seconds");
+        fail_msg("nothing happens any more");
     sd_event_run(machine->loop, 1000);
-}
-
-static uint64_t in_twenty_seconds(void)
-{
-    return host_monotonic_ns() + 20000000000u;
 }
 
 void machine_wait(struct machine *machine, enum board_event event, unsigned count)
 {
-    uint64_t deadline_ns = in_twenty_seconds();
+    uint64_t deadline_ns = patience_end_ns();
     while (machine->events[event] < count)
         turn(machine, deadline_ns);
 }
 
 void machine_wait_printed(struct machine *machine, size_t length)
 {
-    uint64_t deadline_ns = in_twenty_seconds();
+    uint64_t deadline_ns = patience_end_ns();
     while (machine->printed_length < length)
         turn(machine, deadline_ns);
 }
@@ -106,7 +102,7 @@ static void reached(void *opaque, uint64_t instructions)
 
 bool machine_run_to(struct machine *machine, uint64_t instructions)
 {
-    uint64_t deadline_ns = in_twenty_seconds();
+    uint64_t deadline_ns = patience_end_ns();
     unsigned ends = machine->events[BOARD_EVENT_SHUTDOWN];
     machine->reached = UINT64_MAX;
     assert_int_equal(board_run_until(machine->board, instructions, reached, machine, NULL), 0);

@@ -8,7 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
 
+#include "../patience.h"
 #include "base/bytes.h"
 #include "guest.h"
 
@@ -157,6 +160,26 @@ void guest_stop(struct guest *guest)
             fail_msg("vCPU %u stopped by itself: %s", i, guest->error[i].message);
     }
     guest->started = 0;
+}
+
+static uint64_t cpu_time_ns(pthread_t thread)
+{
+    clockid_t clock;
+    struct timespec time;
+    assert_int_equal(pthread_getcpuclockid(thread, &clock), 0);
+    assert_int_equal(clock_gettime(clock, &time), 0);
+    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+void guest_wait_cpu_time(const struct guest *guest, uint64_t ns)
+{
+    uint64_t end_ns = patience_end_ns();
+    for (unsigned i = 0; i < guest->started; i++)
+        while (cpu_time_ns(guest->thread[i]) < ns) {
+            if (host_monotonic_ns() > end_ns)
+                fail_msg("vCPU %u got no CPU", i);
+            usleep(1000);
+        }
 }
 
 enum vcpu_stop guest_run(struct guest *guest, unsigned cpu, struct gw_error *error)

@@ -36,6 +36,8 @@ void guest_set_registers(struct guest *guest, unsigned cpu, const struct kvm_reg
 /* Each vCPU on a thread of its own, until guest_stop(). */
 void guest_start(struct guest *guest);
 void guest_stop(struct guest *guest);
+/* Until each vCPU has had so much time of a CPU since it was started; they must not sleep. */
+void guest_wait_cpu_time(const struct guest *guest, uint64_t ns);
 /* What `cpu` stopped for without being asked to; on the caller's thread. */
 enum vcpu_stop guest_run(struct guest *guest, unsigned cpu, struct gw_error *error);
 

@@ -18,11 +18,13 @@
 
 #include <godwit/state.h>
 
+#include "../patience.h"
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "cpu/kvm/msr.h"
 #include "guest.h"
 
+#define RUN_NS 10000000u
 #define DEVICE_ADDRESS 0x10000000u /* mapped, and no RAM */
 
 /* ---- Code for the guests ---- */
@@ -101,10 +103,11 @@ static struct vcpu_state *fetch(struct guest *guest)
     return vcpu_state_object(vm_vcpu(guest->vm, 0));
 }
 
+/* Some milliseconds of a CPU, whenever the host has them; the guest spins. */
 static void run_a_while(struct guest *guest)
 {
     guest_start(guest);
-    usleep(20000);
+    guest_wait_cpu_time(guest, RUN_NS);
     guest_stop(guest);
 }
 
@@ -217,7 +220,8 @@ static void irqfd_raises_its_pin(void **state)
     assert_int_equal(vm_add_irqfd(guest.vm, PIN, fd, &error), 0);
     assert_false(is_waiting(&guest, VECTOR));
     eventfd_write(fd, 1);
-    for (unsigned i = 0; i < 200 && !is_waiting(&guest, VECTOR); i++)
+    for (uint64_t end_ns = patience_end_ns();
+         !is_waiting(&guest, VECTOR) && host_monotonic_ns() < end_ns;)
         usleep(5000); /* the kernel may take it by a work queue */
     assert_true(is_waiting(&guest, VECTOR));
     guest_free(&guest);
@@ -303,7 +307,10 @@ static void arrival_free(struct arrival *move)
     guest_free(&move->other);
 }
 
-static void time_goes_on_by_what_has_passed(void **state)
+#define TIME_TRIES 5 /* the host may take the CPU away between two readings, and not each time */
+
+/* Whether both clocks went on by what passed, to a millisecond. */
+static bool time_went_on(void)
 {
     struct arrival move;
     arrive(&move);
@@ -315,11 +322,18 @@ static void time_goes_on_by_what_has_passed(void **state)
     double clock = (double)(int64_t)(now->clock_ns - move.chips.clock_ns);
     double tsc = (double)(int64_t)(there->tsc - move.sent.tsc) * 1e6 / move.sent.tsc_khz;
     assert_true(passed > 150e6);
-    if (clock - passed > 1e6 || passed - clock > 1e6)
-        fail_msg("kvmclock went on by %.3f ms in %.3f", clock / 1e6, passed / 1e6);
-    if (tsc - passed > 1e6 || passed - tsc > 1e6)
-        fail_msg("the TSC went on by %.3f ms in %.3f", tsc / 1e6, passed / 1e6);
+    print_message("in %.3f ms kvmclock went on by %.3f, the TSC by %.3f\n", passed / 1e6,
+                  clock / 1e6, tsc / 1e6);
     arrival_free(&move);
+    return fabs(clock - passed) <= 1e6 && fabs(tsc - passed) <= 1e6;
+}
+
+static void time_goes_on_by_what_has_passed(void **state)
+{
+    bool went_on = false;
+    for (unsigned try = 0; try < TIME_TRIES && !went_on; try++)
+        went_on = time_went_on();
+    assert_true(went_on);
 }
 
 /* Whether the host tells its clocks of one instant, and lets a guest's TSC differ from its own. */
@@ -390,7 +404,7 @@ static void many_moves_leave_the_clock_where_it_was(void **state)
     double least_ns = INFINITY;
     BEGIN(&guest, spin, NULL);
     run_a_while(&guest);
-    for (unsigned try = 0; try < 5 && least_ns > MOST_LOST_NS; try++) {
+    for (unsigned try = 0; try < TIME_TRIES && least_ns > MOST_LOST_NS; try++) {
         double lost_ns = lost_by_many_moves_ns(&guest);
         print_message("%.0f ns behind after %u moves\n", lost_ns, MANY_MOVES);
         least_ns = fabs(lost_ns) < least_ns ? fabs(lost_ns) : least_ns;
@@ -409,7 +423,7 @@ static void time_does_not_go_back_when_the_other_clock_is_behind(void **state)
     const struct vm_state *now = vm_state_object(move.other.vm);
     assert_true(there->tsc >= move.sent.tsc);
     assert_true(now->clock_ns >= move.chips.clock_ns);
-    assert_true(now->clock_ns - move.chips.clock_ns < 1000000000);
+    assert_true(now->clock_ns - move.chips.clock_ns < patience_ns()); /* not that hour */
     arrival_free(&move);
 }
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "../patience.h"
 #include "pair.h"
 
 #include <setjmp.h>
@@ -16,8 +17,6 @@
 #include <godwit/flight-log.h>
 
 #include "migrate/flight-model.h"
-
-#define PATIENCE_MS 20000
 
 void pair_init(struct pair *pair, uint64_t pages, uint64_t filled)
 {
@@ -102,7 +101,7 @@ void pair_send(struct pair *pair, const char *uri)
 
 void pair_wait_source(struct pair *pair)
 {
-    if (gw_source_wait(pair->source, PATIENCE_MS) != 0) {
+    if (gw_source_wait(pair->source, patience_ms()) != 0) {
         struct gw_migrate_info info = pair_source_info(pair);
         fail_msg("the source hangs in '%s' (%s)", gw_migrate_status_name(info.status),
                  info.decision);
@@ -111,7 +110,7 @@ void pair_wait_source(struct pair *pair)
 
 void pair_wait_destination(struct pair *pair)
 {
-    if (gw_destination_wait(pair->destination, PATIENCE_MS) != 0)
+    if (gw_destination_wait(pair->destination, patience_ms()) != 0)
         fail_msg("the destination hangs in '%s'",
                  gw_migrate_status_name(pair_destination_info(pair).status));
 }
@@ -124,7 +123,7 @@ void pair_wait(struct pair *pair)
 
 void pair_wait_status(struct pair *pair, enum gw_migrate_status status)
 {
-    for (unsigned i = 0; i < PATIENCE_MS; i++, usleep(1000)) {
+    for (uint64_t end_ns = patience_end_ns(); host_monotonic_ns() < end_ns; usleep(1000)) {
         enum gw_migrate_status now = pair_source_info(pair).status;
         if (now == status)
             return;

@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "../patience.h"
 #include "base/cleanup.h"
 #include "pair.h"
 #include "proxy.h"
@@ -52,7 +53,8 @@ static void start(struct bad_link *link, struct proxy_rule rule)
 
 static void finish(struct bad_link *link)
 {
-    for (unsigned i = 0; i < 1000 && !proxy_happened(link->proxy); i++)
+    for (uint64_t end_ns = patience_end_ns();
+         !proxy_happened(link->proxy) && host_monotonic_ns() < end_ns;)
         usleep(1000); /* the record may have arrived before the proxy acts */
     assert_true(proxy_happened(link->proxy));
     gw_source_free(TAKE_PTR(link->pair.source));
@@ -195,7 +197,8 @@ static void one_side_runs_whatever_freezes(void **state)
 /* The connection is cut, and the source has said that the guest stays paused. */
 static void wait_for_the_cut(struct bad_link *link)
 {
-    for (unsigned i = 0; i < 1000 && !strstr(pair_source_info(&link->pair).decision, "paused"); i++)
+    for (uint64_t end_ns = patience_end_ns();
+         !strstr(pair_source_info(&link->pair).decision, "paused") && host_monotonic_ns() < end_ns;)
         usleep(20000);
     assert_true(proxy_happened(link->proxy));
 }

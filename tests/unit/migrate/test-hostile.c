@@ -18,6 +18,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "../patience.h"
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -150,6 +151,15 @@ static void listen_for(struct pair *pair)
     pair_listen(pair, "unix:");
 }
 
+/* One that is not heard is waited for longer than any test does. */
+static void listen_for_patiently(struct pair *pair)
+{
+    pair_init(pair, PAGES, PAGES);
+    pair->destination_config.parameters.peer_timeout_ms = 10 * (uint64_t)patience_ms();
+    pair->source_config.parameters.peer_timeout_ms = 10 * (uint64_t)patience_ms();
+    pair_listen(pair, "unix:");
+}
+
 /* The destination has given up with a sentence that holds `words`, and told the peer. */
 static void assert_given_up(struct pair *pair, struct peer *peer, const char *words)
 {
@@ -172,7 +182,8 @@ static void assert_given_up(struct pair *pair, struct peer *peer, const char *wo
 static void close_peer(struct pair *pair, struct peer *peer)
 {
     close(peer->fd);
-    for (unsigned i = 0; i < 5000 && pair_destination_info(pair).status != GW_MIGRATE_NONE; i++)
+    uint64_t end_ns = patience_end_ns();
+    while (pair_destination_info(pair).status != GW_MIGRATE_NONE && host_monotonic_ns() < end_ns)
         usleep(1000);
     assert_int_equal(pair_destination_info(pair).status, GW_MIGRATE_NONE);
     usleep(10000);
@@ -211,15 +222,12 @@ static void silent_connections_do_not_keep_the_source_out(void **state)
 {
     struct pair pair;
     int fds[40];
-    listen_for(&pair);
+    listen_for_patiently(&pair);
     for (size_t i = 0; i < ARRAY_COUNT(fds); i++)
         fds[i] = connect_to(pair.listen + 5);
-    uint64_t began = host_monotonic_ns();
-    pair.source_config.parameters.peer_timeout_ms = 15000;
     pair_send(&pair, NULL);
     pair_wait(&pair);
     pair_assert_moved(&pair);
-    assert_true(host_monotonic_ns() - began < 10000000000ull);
     for (size_t i = 0; i < ARRAY_COUNT(fds); i++)
         close(fds[i]);
     pair_fini(&pair);
@@ -302,7 +310,7 @@ static void a_source_that_says_nothing_is_given_up_and_the_next_is_taken(void **
     char byte;
     while (recv(peer.fd, &byte, 1, 0) > 0)
         ;
-    assert_true(host_monotonic_ns() - began < 4000000000ull);
+    assert_true(host_monotonic_ns() - began >= 1000000000ull);
     close_peer(&pair, &peer);
     assert_still_receives(&pair);
 }
@@ -529,7 +537,6 @@ static struct gw_migrate_info meet(const void *bytes, size_t length, bool hang)
     struct gw_migrate_info info = pair_source_info(&pair);
     assert_int_equal(info.status, GW_MIGRATE_FAILED);
     assert_true(info.error.message[0] != '\0');
-    assert_true(info.total_ms < 5000);
     assert_true(pair.from->running);
     assert_int_equal(pair.from->pauses, 0);
     pthread_join(other.thread, NULL);

@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../patience.h"
 #include "base/clock.h"
 #include "migrate/transport.h"
 #include "rate.h"
@@ -211,12 +212,12 @@ static void a_command_that_does_not_end_is_ended(void **state)
     const char *path = temporary_path("pid");
     char uri[256];
     snprintf(uri, sizeof uri, "exec:echo $$ >%s; echo ready; exec sleep 1000", path);
+    uint64_t end_ns = patience_end_ns();
     struct transport *transport = connect_to(uri);
     char ready[6];
     assert_int_equal(transport_read(transport, ready, 6, NULL), 0);
-    uint64_t began = host_monotonic_ns();
-    transport_free(transport);
-    assert_true(host_monotonic_ns() - began < 4500000000u);
+    transport_free(transport); /* by itself it would end in some minutes */
+    assert_true(host_monotonic_ns() < end_ns);
     FILE *file = fopen(path, "re");
     int pid = 0;
     assert_int_equal(fscanf(file, "%d", &pid), 1);
@@ -394,12 +395,12 @@ static void waiting_for_input_keeps_the_stream_usable(void **state)
     make_pair(&one, &other, -1);
     assert_int_equal(transport_wait_readable(one, 20, NULL), -ETIMEDOUT);
     assert_int_equal(transport_write(other, "hello", 6, NULL), 0);
-    assert_int_equal(transport_wait_readable(one, 1000, NULL), 0);
+    assert_int_equal(transport_wait_readable(one, patience_ms(), NULL), 0);
     char text[6];
     assert_int_equal(transport_read(one, text, 6, NULL), 0);
     assert_string_equal(text, "hello");
     transport_free(other);
-    assert_int_equal(transport_wait_readable(one, 1000, NULL), -ECONNRESET);
+    assert_int_equal(transport_wait_readable(one, patience_ms(), NULL), -ECONNRESET);
     transport_free(one);
 }
 
@@ -410,7 +411,9 @@ static void *read_last_words(void *argument)
 {
     static uint8_t bytes[LAST_WORDS];
     usleep(100000);
-    return transport_read(argument, bytes, sizeof bytes, NULL) == 0 ? bytes : NULL;
+    bool got = transport_read(argument, bytes, sizeof bytes, NULL) == 0;
+    transport_shutdown(argument); /* which the other end waits for */
+    return got ? bytes : NULL;
 }
 
 static void last_words_arrive_although_input_was_left_unread(void **state)
@@ -422,10 +425,10 @@ static void last_words_arrive_although_input_was_left_unread(void **state)
     pthread_t thread;
     void *got = NULL;
     assert_int_equal(transport_write(far, "unread", 6, NULL), 0);
-    assert_int_equal(transport_wait_readable(near, 1000, NULL), 0);
+    assert_int_equal(transport_wait_readable(near, patience_ms(), NULL), 0);
     assert_int_equal(pthread_create(&thread, NULL, read_last_words, far), 0);
     assert_int_equal(transport_write(near, bytes, sizeof bytes, NULL), 0);
-    transport_finish(near, 300);
+    transport_finish(near, patience_ms());
     transport_free(near);
     pthread_join(thread, &got);
     assert_non_null(got);
@@ -498,7 +501,7 @@ static double rate_of_limited_write(void *limit)
 static void a_limited_write_keeps_the_limit(void **state)
 {
     uint64_t limit = 10 * MEGABYTE;
-    assert_rate_is_kept(rate_of_limited_write, &limit, (double)limit, 0.9);
+    assert_rate_is_kept(rate_of_limited_write, &limit, (double)limit);
 }
 
 static int remove_folder(void **state)

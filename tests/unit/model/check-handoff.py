@@ -16,7 +16,7 @@ def errors(claim, *defines):
     with tempfile.TemporaryDirectory() as folder:
         def run(*command):
             return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True,
-                                  timeout=120).stdout
+                                  timeout=600).stdout
         shutil.copy(MODEL, folder)      # spin hands the path to a shell
         run("spin", "-a", *(f"-D{name}" for name in defines), os.path.basename(MODEL))
         run("cc", "-O1", "-w", "-o", "pan", "pan.c")

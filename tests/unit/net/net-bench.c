@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "../patience.h"
 #include "net-bench.h"
 
 #include <setjmp.h>
@@ -14,8 +15,6 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-
-#define PATIENCE_NS UINT64_C(2000000000)
 
 static char folder[32];
 
@@ -77,7 +76,7 @@ void bench_acquire(struct bench *bench)
 
 bool bench_run_until(struct bench *bench, bool (*condition)(struct bench *bench))
 {
-    uint64_t end = host_monotonic_ns() + PATIENCE_NS;
+    uint64_t end = patience_end_ns();
     while (!condition(bench) && host_monotonic_ns() < end)
         sd_event_run(bench->loop, 20000);
     return condition(bench);
@@ -142,7 +141,7 @@ ssize_t bench_receive(struct bench *bench, unsigned queue, uint8_t *frame, size_
 void bench_expect_frame(struct bench *bench, unsigned queue, size_t bytes, unsigned seed)
 {
     static uint8_t got[NET_FRAME_BYTES], expected[NET_FRAME_BYTES];
-    uint64_t end = host_monotonic_ns() + PATIENCE_NS;
+    uint64_t end = patience_end_ns();
     ssize_t n;
     while ((n = bench_receive(bench, queue, got, sizeof got)) < 0 && host_monotonic_ns() < end) {
         struct pollfd poll_for = {bench->net->receive_fd[queue], POLLIN, 0};

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../patience.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "net-bench.h"
@@ -53,6 +54,14 @@ static unsigned count_arrived(struct wire *wire)
     return count;
 }
 
+static void run_until_sent(struct wire *wire, uint64_t count)
+{
+    uint64_t end = patience_end_ns();
+    while (net_announcer_sent(wire->announcer) < count && host_monotonic_ns() < end)
+        bench_run_for(&wire->from, 5);
+    assert_true(net_announcer_sent(wire->announcer) >= count);
+}
+
 static void assert_told_at_once(const struct net_station *of, const uint8_t *expected, int bytes)
 {
     uint8_t frame[100];
@@ -95,23 +104,28 @@ static void each_station_is_told_each_time_and_no_more_than_there_is_room_for(vo
     begin(&wire);
     net_announcer_start(wire.announcer, many, ARRAY_COUNT(many));
     assert_int_equal(count_arrived(&wire), ANNOUNCE_STATIONS);
-    bench_run_for(&wire.from, 150);
-    assert_int_equal(count_arrived(&wire), ANNOUNCE_STATIONS);
-    assert_int_equal(net_announcer_sent(wire.announcer), 2 * ANNOUNCE_STATIONS);
+    run_until_sent(&wire, 2 * ANNOUNCE_STATIONS);
+    uint64_t sent = net_announcer_sent(wire.announcer);
+    assert_int_equal(sent % ANNOUNCE_STATIONS, 0);
+    assert_int_equal(count_arrived(&wire), sent - ANNOUNCE_STATIONS);
     end(&wire);
 }
 
 static const unsigned due_ms[ANNOUNCE_TIMES] = {0, 50, 200, 450, 800, 1250};
 
-/* Whether none was late. None may be early, nor one too many: no load of the host excuses that. */
+/* Whether none was later than this thread at its own work. None may be early, nor one too many: no
+ * load of the host excuses that. */
 static bool announce_in_time(struct wire *wire)
 {
-    uint64_t start = host_monotonic_ns(), late_ms = 0;
+    uint64_t start = host_monotonic_ns(), end = patience_end_ns(), late_ms = 0, last_ms = 0,
+             noise_ms = 0;
     unsigned count = 0;
     net_announcer_start(wire->announcer, &station, 1);
     while (count < ANNOUNCE_TIMES || host_monotonic_ns() - start < UINT64_C(1900000000)) {
         uint64_t at_ms = (host_monotonic_ns() - start) / 1000000;
-        assert_true(at_ms < 20000);
+        assert_true(host_monotonic_ns() < end);
+        noise_ms = at_ms - last_ms > noise_ms ? at_ms - last_ms : noise_ms;
+        last_ms = at_ms;
         for (unsigned n = count_arrived(wire); n > 0; n--, count++) {
             assert_true(count < ANNOUNCE_TIMES);
             assert_true(at_ms >= due_ms[count]);
@@ -121,8 +135,8 @@ static bool announce_in_time(struct wire *wire)
         sd_event_run(wire->from.loop, 2000);
     }
     assert_int_equal(net_announcer_sent(wire->announcer), ANNOUNCE_TIMES);
-    print_message("%" PRIu64 " ms late\n", late_ms);
-    return late_ms < 100;
+    print_message("%" PRIu64 " ms late, the host %" PRIu64 "\n", late_ms, noise_ms);
+    return late_ms < 100 + noise_ms;
 }
 
 static void it_is_said_six_times_ever_more_rarely(void **state)
@@ -145,9 +159,8 @@ static void a_stopped_one_is_silent_and_can_begin_again(void **state)
     bench_run_for(&wire.from, 150);
     assert_int_equal(count_arrived(&wire), 1);
     net_announcer_start(wire.announcer, &station, 1);
-    bench_run_for(&wire.from, 120);
-    assert_int_equal(count_arrived(&wire), 2);
-    assert_int_equal(net_announcer_sent(wire.announcer), 2);
+    run_until_sent(&wire, 2);
+    assert_int_equal(count_arrived(&wire), net_announcer_sent(wire.announcer));
     end(&wire);
 }
 
@@ -161,8 +174,7 @@ static void without_a_link_nothing_is_counted_and_the_rest_still_comes(void **st
     assert_int_equal(net_announcer_sent(wire.announcer), 0);
     bench_acquire(&wire.to);
     bench_expect_up(&wire.from);
-    bench_run_for(&wire.from, 600);
-    assert_true(net_announcer_sent(wire.announcer) >= 1);
+    run_until_sent(&wire, 1);
     end(&wire);
 }
 

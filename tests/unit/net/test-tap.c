@@ -29,6 +29,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../patience.h"
 #include "net-bench.h"
 
 static const char *why_not; /* taps cannot be tried here */
@@ -172,7 +173,7 @@ static size_t host_receive(int fd, struct virtio_net_hdr *header, uint8_t *frame
         .msg_iov = iov, .msg_iovlen = 2, .msg_name = &from, .msg_namelen = sizeof from};
     for (;;) {
         struct pollfd poll_for = {fd, POLLIN, 0};
-        assert_int_equal(poll(&poll_for, 1, 2000), 1);
+        assert_int_equal(poll(&poll_for, 1, patience_ms()), 1);
         message.msg_namelen = sizeof from;
         ssize_t n = recvmsg(fd, &message, 0);
         assert_true(n > 0);

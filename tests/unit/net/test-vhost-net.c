@@ -10,11 +10,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../patience.h"
 #include "base/clock.h"
 #include "fake-vhost.h"
 #include "net-bench.h"
-
-#define PATIENCE_NS UINT64_C(3000000000)
 
 struct pair {
     struct fake_vhost fake;
@@ -49,7 +48,7 @@ static ssize_t await_frame(struct pair *pair, uint8_t *frame, size_t room)
 {
     uint8_t header[NET_HEADER_BYTES];
     const struct iovec iov[] = {{header, sizeof header}, {frame, room}};
-    uint64_t until_ns = host_monotonic_ns() + PATIENCE_NS;
+    uint64_t until_ns = patience_end_ns();
     ssize_t n;
     while ((n = vhost_net_receive(&pair->net, iov, 2)) == -EAGAIN && !pair->net.fault[0] &&
            host_monotonic_ns() < until_ns) {
@@ -135,7 +134,7 @@ static void a_back_end_that_takes_nothing_costs_frames_and_no_time(void **state)
         taken += r == 0;
     assert_int_equal(r, -ENOBUFS);
     assert_int_equal(taken, RING_ENTRIES);
-    assert_true(host_monotonic_ns() - began_ns < PATIENCE_NS);
+    assert_true(host_monotonic_ns() - began_ns < patience_ns());
     end(&pair);
 }
 
@@ -154,7 +153,7 @@ static void nobody_is_called_while_frames_are_found(void **state)
     struct pollfd wait = {pair.net.call_fd, POLLIN, 0};
     assert_int_equal(poll(&wait, 1, 0), 0); /* nothing is left over */
     assert_int_equal(send_frame(&pair, 60, 20), 0);
-    assert_int_equal(poll(&wait, 1, 2000), 1); /* the next one is told of */
+    assert_int_equal(poll(&wait, 1, patience_ms()), 1); /* the next one is told of */
     expect_frame(&pair, 60, 20);
     end(&pair);
 }
@@ -236,7 +235,7 @@ static void whatever_it_answers_wrong_ends_the_attempt_in_time(void **state)
         int fd = fake_begin(&pair.fake, cases[i].manner, cases[i].from);
         assert_int_equal(vhost_net_connect(&pair.net, fd), cases[i].expected);
         expect_fault(&pair, cases[i].says);
-        assert_true(host_monotonic_ns() - began_ns < PATIENCE_NS);
+        assert_true(host_monotonic_ns() - began_ns < patience_ns());
         end(&pair);
     }
 }

@@ -22,7 +22,7 @@ LARGE_BYTES = 8192
 
 def run(dump, *arguments):
     """(output, None) or (None, the sentence of the refusal)."""
-    result = subprocess.run([dump, *arguments], capture_output=True, timeout=60, check=False)
+    result = subprocess.run([dump, *arguments], capture_output=True, timeout=600, check=False)
     if result.returncode:
         return None, result.stderr.decode("utf-8", "replace").strip()
     return result.stdout, None

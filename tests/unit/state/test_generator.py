@@ -183,6 +183,6 @@ def test_runs_as_a_program(tmp_path):
     header = tmp_path / "device.h"
     header.write_text(HEAD + device("int a;"))
     result = subprocess.run([GENERATOR, "-I", ROOT + "/include", str(header), str(tmp_path / "out.c")],
-                            capture_output=True, text=True, timeout=60, check=False)
+                            capture_output=True, text=True, timeout=600, check=False)
     assert result.returncode == 1
     assert "field a: has no mark" in result.stderr

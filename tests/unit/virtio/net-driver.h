@@ -7,6 +7,7 @@
 #ifndef TEST_NET_DRIVER_H
 #define TEST_NET_DRIVER_H
 
+#include "../patience.h"
 #include "driver.h"
 #include "fake-net.h"
 #include "virtio/net.h"
@@ -102,11 +103,11 @@ int net_guest_command(struct net_guest *guest, uint8_t class, uint8_t command, c
 /* A frame from nobody to `mac`, its bytes telling their place. */
 void net_frame(uint8_t *frame, size_t bytes, const uint8_t *mac);
 
-/* Waits until it is so, for some seconds. */
+/* Waits until it is so, or will not be any more. */
 #define eventually(condition)                                                                      \
     ({                                                                                             \
         bool is_so_ = (condition);                                                                 \
-        for (unsigned tries_ = 0; !is_so_ && tries_ < 5000; tries_++) {                            \
+        for (uint64_t end_ = patience_end_ns(); !is_so_ && host_monotonic_ns() < end_;) {          \
             usleep(1000);                                                                          \
             is_so_ = (condition);                                                                  \
         }                                                                                          \

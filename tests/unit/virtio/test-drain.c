@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "../patience.h"
 #include "../block/disk-file.h"
 #include "base/cleanup.h"
 #include "blk-driver.h"
@@ -168,6 +169,14 @@ static void stop_and_go(struct machine *machine)
     pthread_mutex_unlock(&machine->io_lock);
 }
 
+static unsigned has_collected(struct machine *machine)
+{
+    pthread_mutex_lock(&machine->io_lock);
+    unsigned collected = machine->collected;
+    pthread_mutex_unlock(&machine->io_lock);
+    return collected;
+}
+
 static void an_engine_thread_drains_while_harts_and_loop_run(void **state)
 {
     struct machine *machine = *state;
@@ -175,7 +184,9 @@ static void an_engine_thread_drains_while_harts_and_loop_run(void **state)
     assert_int_equal(pipe(stop), 0);
     assert_true(sd_event_add_io(machine->loop, NULL, stop[0], EPOLLIN, on_exit_time, NULL) >= 0);
     start_threads(machine);
-    for (unsigned i = 0; i < STOPS; i++) {
+    uint64_t end_ns = patience_end_ns();
+    for (unsigned i = 0; i < STOPS || has_collected(machine) <= STOPS; i++) {
+        assert_true(host_monotonic_ns() < end_ns);
         stop_and_go(machine);
         nanosleep(&(struct timespec){.tv_nsec = (i % 7) * 100000}, NULL);
     }
