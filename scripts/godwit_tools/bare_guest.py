@@ -5,6 +5,7 @@ import os
 
 from .console import Console
 from .machine import Host, Machine
+from .patience import LONG_BUDGET_MS, PATIENCE_S
 from .paths import build_dir
 
 
@@ -41,13 +42,14 @@ class BareGuest:
         self._hosts += 1
         return Host(self.directory / f"host{self._hosts}", namespace)
 
-    def boot(self, timeout_s=60, host=None):
+    def boot(self, timeout_s=PATIENCE_S, host=None):
         kernel = bare_elf(self.program)
         if not kernel.exists():
             raise FileNotFoundError(f"there is no {kernel}: build first")
         self.machine = Machine(
             host or self.new_host(), "guest", "--kernel", kernel, "--append", self.append,
             "--memory", self.memory, "--cpus", self.cpus, "--serial", self.console.serial, *self.options)
+        self.machine.set(downtime_limit=LONG_BUDGET_MS)
         self.wait(f"{self.program}: ready", timeout_s)
         return self
 
@@ -57,9 +59,10 @@ class BareGuest:
 
     def arrived(self, machine):
         old, self.machine = self.machine, machine
+        machine.set(downtime_limit=LONG_BUDGET_MS)
         old.close()
 
-    def wait(self, pattern, timeout_s=30, since=0):
+    def wait(self, pattern, timeout_s=PATIENCE_S, since=0):
         """The match of a line; at once an error if the guest found something wrong."""
         found = self.console.wait(f"({pattern})|BAD .*", timeout_s, since)
         if found.group(0).startswith("BAD"):
@@ -74,7 +77,7 @@ class BareGuest:
             bad.append(f"the guest has started {boots} times instead of {self.boots}")
         return bad
 
-    def press(self, key, pattern, timeout_s=30):
+    def press(self, key, pattern, timeout_s=PATIENCE_S):
         since = self.console.position()
         self.console.send(key)
         return self.wait(pattern, timeout_s, since)

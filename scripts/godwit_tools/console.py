@@ -4,13 +4,18 @@ The console of a guest that moves. Each machine process connects to a socket of 
 to one text in the order of arrival, so that a line that began on one host and ended on another is one line.
 """
 
+import fcntl
 import math
 import re
 import selectors
 import socket
+import struct
+import termios
 import threading
 import time
 from dataclasses import dataclass
+
+from .patience import PATIENCE_S
 
 COUNT = re.compile(r"count (\d+) at (\d+) ms")
 
@@ -32,6 +37,7 @@ class Console:
         self._partial = b""
         self.lines = []
         self.last_byte = time.monotonic()
+        self._taking = threading.Lock()    # what was read from a connection is not in `lines` yet
         self.on_line = None      # called with each Line, on the reader's thread
         self._wake_reader, self._wake = socket.socketpair()
         threading.Thread(target=self._run, daemon=True).start()
@@ -55,16 +61,21 @@ class Console:
                 selector.register(connection, selectors.EVENT_READ)
             # Oldest first: at a handoff the source wrote its bytes before the destination wrote any.
             for connection in [c for c in self._connections if c in ready]:
-                try:
-                    data = connection.recv(65536)
-                except OSError:
-                    data = b""
-                if data:
-                    self._append(data)
-                else:
+                if not self._take(connection):
                     selector.unregister(connection)
                     self._connections.remove(connection)
                     connection.close()
+
+    def _take(self, connection):
+        """False at its end."""
+        with self._taking:
+            try:
+                data = connection.recv(65536)
+            except OSError:
+                data = b""
+            if data:
+                self._append(data)
+        return bool(data)
 
     def _append(self, data):
         now = time.monotonic()
@@ -85,10 +96,27 @@ class Console:
             except OSError:
                 pass
 
+    def settle(self, timeout_s=PATIENCE_S):
+        """Until all that the machines have written by now is in `lines`."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            with self._taking:
+                if not any(self._unread_bytes(connection) for connection in list(self._connections)):
+                    return
+            time.sleep(0.01)
+        raise TimeoutError(f"the console was not read for {timeout_s:.0f} s")
+
+    @staticmethod
+    def _unread_bytes(connection):
+        try:
+            return struct.unpack("i", fcntl.ioctl(connection, termios.FIONREAD, bytes(4)))[0]
+        except (OSError, ValueError):    # closed meanwhile
+            return 0
+
     def position(self):
         return len(self.lines)
 
-    def wait(self, pattern, timeout_s=30, since=0):
+    def wait(self, pattern, timeout_s=PATIENCE_S, since=0):
         """The match of `pattern` in a line from position `since` on, or in the line that is being written."""
         expression = re.compile(pattern)
         state = {"next": since}
@@ -105,8 +133,8 @@ class Console:
         with self._changed:
             self._changed.wait_for(lambda: found.append(find()) or found[-1], timeout_s)
         if not found or not found[-1]:
-            raise TimeoutError(f"the console did not show '{pattern}' in {timeout_s} s; it ended with:\n"
-                               + self.tail())
+            raise TimeoutError(f"the console did not show '{pattern}' in {timeout_s:.0f} s; what was bad: "
+                               f"{self.bad_lines()}; it ended with:\n" + self.tail())
         return found[-1]
 
     def tail(self, lines=15):
@@ -122,16 +150,16 @@ class Console:
                 found.append((line.arrived, int(match.group(1)), int(match.group(2))))
         return found
 
-    def wait_count(self, more=3, timeout_s=30):
+    def wait_count(self, more=3, timeout_s=PATIENCE_S):
         """Waits until the counter has gone on by `more` lines: the guest runs and can be seen to."""
         since, deadline = self.position(), time.monotonic() + timeout_s
         with self._changed:
             if not self._changed.wait_for(lambda: len(self.counts(since)) >= more,
                                           deadline - time.monotonic()):
-                raise TimeoutError(f"the counter stood still for {timeout_s} s; the console ended with:\n"
+                raise TimeoutError(f"the counter stood still for {timeout_s:.0f} s; the console ended with:\n"
                                    + self.tail())
 
-    def clock_offset_ns(self, asks=20, timeout_s=60):
+    def clock_offset_ns(self, asks=20, timeout_s=PATIENCE_S):
         """(least, most) that the guest's real-time clock can be ahead of ours. It is asked over a shell at its
         prompt, again and again: its answer lies between our asking and our hearing it."""
         ours = time.time_ns() - time.monotonic_ns()

@@ -4,6 +4,7 @@
 import re
 
 from .bare_guest import BareGuest
+from .patience import PATIENCE_S
 
 REPORT = re.compile(r"dirty: t_ms=(\d+) visits=(\d+) gap_us=(\d+) bad=0")
 
@@ -19,9 +20,9 @@ class DirtyGuest(BareGuest):
         found = (REPORT.search(line.text) for line in self.console.lines[since:])
         return [tuple(map(int, match.groups())) for match in found if match]
 
-    def wait_report(self, timeout_s=30):
+    def wait_report(self, timeout_s=PATIENCE_S):
         return self.press("r", REPORT.pattern, timeout_s)
 
-    def verify(self, timeout_s=60):
+    def verify(self, timeout_s=PATIENCE_S):
         """The guest compares all its pages that no other of its CPUs is writing."""
         self.press("v", r"dirty: verified pages=\d+ bad=0", timeout_s)

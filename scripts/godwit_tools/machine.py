@@ -8,11 +8,11 @@ import signal
 import subprocess
 import time
 
+from .patience import PATIENCE_S
 from .paths import build_dir
 from .qmp import Qmp
 
 ENDED = ("completed", "failed", "cancelled")
-START_TIMEOUT_S = 60
 COPY_BYTES = 64 << 10
 
 
@@ -82,8 +82,8 @@ class Machine:
             os.close(ready)
 
     def _wait_ready(self, ready):
-        if not select.select([ready], [], [], START_TIMEOUT_S)[0]:
-            raise MachineFailed(f"{self.name} said nothing for {START_TIMEOUT_S} s")
+        if not select.select([ready], [], [], PATIENCE_S)[0]:
+            raise MachineFailed(f"{self.name} said nothing for {PATIENCE_S:.0f} s")
         line = os.read(ready, 65536)
         if not line:
             raise MachineFailed(f"{self.name} ended without a word; its log: {self.stderr()[-2000:]}")
@@ -134,7 +134,7 @@ class Machine:
     def migrate(self, uri):
         self.qmp("migrate", uri=uri)
 
-    def wait_migration(self, timeout_s=60, statuses=ENDED):
+    def wait_migration(self, timeout_s=PATIENCE_S, statuses=ENDED):
         """query-migrate once its status is one of these."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
@@ -142,23 +142,23 @@ class Machine:
             if info.get("status") in statuses:
                 return info
             time.sleep(0.01)
-        raise TimeoutError(f"{self.name}: migration still {info.get('status')} after {timeout_s} s: {info}")
+        raise TimeoutError(f"{self.name}: migration still {info.get('status')} after {timeout_s:.0f} s: {info}")
 
-    def wait_status(self, *statuses, timeout_s=15):
+    def wait_status(self, *statuses, timeout_s=PATIENCE_S):
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             status = self.status()
             if status in statuses:
                 return status
             time.sleep(0.01)
-        raise TimeoutError(f"{self.name} is {status} after {timeout_s} s, not {' or '.join(statuses)}")
+        raise TimeoutError(f"{self.name} is {status} after {timeout_s:.0f} s, not {' or '.join(statuses)}")
 
     # How it ends
 
-    def wait_exit(self, timeout_s=15):
+    def wait_exit(self, timeout_s=PATIENCE_S):
         return self.process.wait(timeout_s)
 
-    def quit(self, timeout_s=15):
+    def quit(self, timeout_s=PATIENCE_S):
         """Asks it to end; returns its exit status."""
         try:
             self.qmp("quit")
@@ -188,11 +188,12 @@ class Guest:
     """A Linux guest that moves: its console stays the same, the machine under it changes."""
 
     def __init__(self, directory, image, console, name="guest", memory="128M", cpus=1, disk=None,
-                 append="", options=(), nets=()):
+                 append="", options=(), nets=(), budget_ms=None):
         self.directory, self.image, self.console, self.name = directory, image, console, name
         self.disk = disk
         self.memory, self.cpus, self.append, self.options = memory, cpus, append, options
         self.nets = nets    # for --net, on every host
+        self.budget_ms = budget_ms    # of the pause, on every host; None: the program's own
         self.machine = None
         self._hosts = 0
 
@@ -211,7 +212,12 @@ class Guest:
             host or self.new_host(), self.name, "--kernel", image.kernel, "--initrd", image.initramfs,
             "--append", f"console=ttyS0 quiet {image.append} {self.append}", "--memory", self.memory, "--cpus", self.cpus,
             *self._devices(), *self.options)
+        self._set_budget()
         return self
+
+    def _set_budget(self):
+        if self.budget_ms is not None:
+            self.machine.set(downtime_limit=self.budget_ms)
 
     def receiver(self, uri, host=None, nets=None, pass_fds=()):
         """A machine on another host that waits for this guest; with the same networks if there are no others for it."""
@@ -221,10 +227,11 @@ class Guest:
     def arrived(self, machine):
         """Makes this machine the guest's; the one that gave it away ends."""
         old, self.machine = self.machine, machine
+        self._set_budget()
         if old:
             old.close()
 
-    def shell(self, command, pattern, timeout_s=60):
+    def shell(self, command, pattern, timeout_s=PATIENCE_S):
         """Types a command at the guest's prompt and waits for a line of its output."""
         since = self.console.position()
         self.console.send(command + "\n")

@@ -4,6 +4,7 @@
 import re
 
 from .bare_guest import BareGuest
+from .patience import PATIENCE_S
 
 READY = re.compile(r"net: ready mac=([0-9a-f:]{17})")
 REPORT = re.compile(r"^net: (t_ms=.* late=\d+)$")
@@ -26,7 +27,7 @@ class NetGuest(BareGuest):
     def mac(self):
         return self.console.wait(READY.pattern).group(1)
 
-    def wait_report(self, timeout_s=30):
+    def wait_report(self, timeout_s=PATIENCE_S):
         since = self.console.position()
         self.console.send("r")
         return numbers(self.console.wait(REPORT.pattern, timeout_s, since))

@@ -23,6 +23,7 @@ import threading
 import time
 from pathlib import Path
 
+from .patience import PATIENCE_S
 from .programs import absence
 
 NAMED = Path("/run/netns")
@@ -64,7 +65,7 @@ def require(*programs):
 
 def _run(*command, text=None):
     done = subprocess.run([str(word) for word in command], input=text, capture_output=True, text=True,
-                          timeout=30, check=False)
+                          timeout=PATIENCE_S, check=False)
     if done.returncode != 0:
         raise NotPermitted(f"'{' '.join(map(str, command))}' failed: {done.stderr.strip()}")
     return done.stdout
@@ -190,7 +191,7 @@ class Network:
     def close(self):
         for name in self._names.values():
             with contextlib.suppress(OSError, subprocess.SubprocessError):
-                subprocess.run(["ip", "netns", "del", name], capture_output=True, timeout=30, check=False)
+                subprocess.run(["ip", "netns", "del", name], capture_output=True, timeout=PATIENCE_S, check=False)
 
     def __enter__(self):
         return self
@@ -222,7 +223,7 @@ class TapPlace:
         return ["nsenter", f"--net={NAMED / self.namespace}"]
 
     def close(self):
-        subprocess.run(["ip", "netns", "del", self.namespace], capture_output=True, timeout=30, check=False)
+        subprocess.run(["ip", "netns", "del", self.namespace], capture_output=True, timeout=PATIENCE_S, check=False)
 
 
 class Probe:
@@ -234,7 +235,7 @@ class Probe:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.process.stdout.readline()   # it has begun
 
-    def finish(self, timeout_s=20):
+    def finish(self, timeout_s=PATIENCE_S):
         told, _ = self.process.communicate("", timeout_s)
         return json.loads(told)
 
@@ -268,7 +269,7 @@ class Capture:
         """[(seconds since 1970, the frame's first bytes)]"""
         time.sleep(0.1)
         self.process.terminate()
-        told = self.process.communicate(timeout=20)[1]
+        told = self.process.communicate(timeout=PATIENCE_S)[1]
         dropped = re.search(r"(\d+) packets dropped by kernel", told)
         if dropped and int(dropped[1]) > 0:
             raise RuntimeError(f"tcpdump missed {dropped[1]} frames: nothing can be said of them")

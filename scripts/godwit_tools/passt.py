@@ -7,6 +7,7 @@ import shutil
 import subprocess
 
 from .foreign_apt import FetchError, ForeignApt
+from .patience import PATIENCE_S
 from .paths import cache_dir
 
 SUITE = "trixie"
@@ -20,7 +21,7 @@ exec {loader} --library-path {libraries} {program} "$@"
 def serves_vhost_user(program):
     """Whether this passt is a vhost-user back end; older ones know no such option."""
     try:
-        asked = subprocess.run([program, "--print-capabilities"], capture_output=True, text=True, check=False, timeout=10)
+        asked = subprocess.run([program, "--print-capabilities"], capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     except OSError:
         return False
     return asked.returncode == 0 and '"net"' in asked.stdout + asked.stderr

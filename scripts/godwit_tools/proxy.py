@@ -9,6 +9,8 @@ import struct
 import threading
 import time
 
+from .patience import PATIENCE_S
+
 PREAMBLE_BYTES, HEADER_BYTES = 48, 24
 TO_DESTINATION, TO_SOURCE = "to destination", "to source"
 RECORDS = {
@@ -84,7 +86,7 @@ class Proxy:
                 self._reset(near)
                 continue
             try:
-                far = socket.create_connection(self.target, timeout=5)
+                far = socket.create_connection(self.target, timeout=PATIENCE_S)
             except OSError:
                 self._reset(near)
                 continue
@@ -170,12 +172,12 @@ def flip_bit(direction, at_byte):
     return mangle
 
 
-def wait_until(condition, timeout_s, what):
-    """Polls a condition that has no event; fails with a sentence."""
+def wait_until(condition, what, timeout_s=PATIENCE_S):
+    """Polls a condition that has no event; fails with a sentence, which `what` is or returns when it is needed."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         value = condition()
         if value:
             return value
         time.sleep(0.02)
-    raise TimeoutError(f"not in {timeout_s} s: {what}")
+    raise TimeoutError(f"not in {timeout_s:.0f} s: {what() if callable(what) else what}")

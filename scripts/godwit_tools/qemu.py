@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from .foreign_apt import FetchError, ForeignApt
+from .patience import PATIENCE_S
 from .paths import cache_dir
 from .programs import option_value
 from .qmp import Qmp
@@ -122,7 +123,7 @@ class QemuProcess:
         self.qmp = self._connect()
 
     def _connect(self):
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             try:
                 return Qmp(self.control)

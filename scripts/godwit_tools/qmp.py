@@ -6,6 +6,8 @@ import socket
 import threading
 import time
 
+from .patience import PATIENCE_S
+
 
 class QmpError(Exception):
     """The server's own sentence."""
@@ -18,7 +20,7 @@ class QmpError(Exception):
 class Qmp:
     """One connection. A reader thread sorts replies from events, so events keep their time of arrival."""
 
-    def __init__(self, path, timeout_s=10):
+    def __init__(self, path, timeout_s=PATIENCE_S):
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(timeout_s)
         self._socket.connect(str(path))
@@ -62,13 +64,13 @@ class Qmp:
                                            timeout_s or self._timeout_s)
             if number not in self._replies:
                 raise ConnectionError(f"{command}: the connection ended" if ready else
-                                      f"{command}: no reply in {timeout_s or self._timeout_s} s")
+                                      f"{command}: no reply in {timeout_s or self._timeout_s:.0f} s")
             reply = self._replies.pop(number)
         if "error" in reply:
             raise QmpError(reply["error"])
         return reply["return"]
 
-    def wait_event(self, name, matches=lambda data: True, timeout_s=30, since=0):
+    def wait_event(self, name, matches=lambda data: True, timeout_s=PATIENCE_S, since=0):
         """The first event of that name, from position `since` of the events on, whose data match."""
         def find():
             return next((e for e in self.events[since:]
@@ -78,7 +80,7 @@ class Qmp:
             event = find()
         if event is None:
             seen = [(e["event"], e.get("data")) for e in self.events[since:]]
-            raise TimeoutError(f"no event {name} in {timeout_s} s; seen: {seen}")
+            raise TimeoutError(f"no event {name} in {timeout_s:.0f} s; seen: {seen}")
         return event
 
     def close(self):

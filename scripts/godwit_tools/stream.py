@@ -6,6 +6,8 @@ import struct
 import threading
 import time
 
+from .patience import PATIENCE_S
+
 STREAM_PORT, ECHO_PORT = 7000, 7001
 TO_GUEST, FROM_GUEST = 1, 2
 PIECE_BYTES, PIECE_S = 2048, 0.01
@@ -28,7 +30,7 @@ class Stream:
 
     def __init__(self, address, piece_bytes=PIECE_BYTES, piece_s=PIECE_S, port=STREAM_PORT):
         self.piece_bytes, self.piece_s = piece_bytes, piece_s
-        self.socket = socket.create_connection((address, port), 10)
+        self.socket = socket.create_connection((address, port), PATIENCE_S)
         self.socket.settimeout(None)
         self.sent = self.received = 0
         self.problem = None
@@ -61,7 +63,7 @@ class Stream:
         except OSError as error:
             self.problem = self.problem or f"receiving at byte {self.received}: {error}"
 
-    def wait_more(self, count, timeout_s=20):
+    def wait_more(self, count, timeout_s=PATIENCE_S):
         """Until so many more bytes have come back; the connection lives."""
         wanted, deadline = self.received + count, time.monotonic() + timeout_s
         while self.received < wanted:
@@ -69,7 +71,7 @@ class Stream:
                 raise AssertionError(self.problem or f"the stream stands still at byte {self.received}")
             time.sleep(0.01)
 
-    def finish(self, timeout_s=20):
+    def finish(self, timeout_s=PATIENCE_S):
         """Everything that was sent has been paid back; what was wrong, as a sentence, or None."""
         self._ending.set()
         for thread in self._threads:
@@ -86,7 +88,7 @@ class Session:
     """Somebody who is logged in and seldom types."""
 
     def __init__(self, address):
-        self.socket = socket.create_connection((address, ECHO_PORT), 10)
+        self.socket = socket.create_connection((address, ECHO_PORT), PATIENCE_S)
 
     def type(self, line):
         """What the guest answers."""

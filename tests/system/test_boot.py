@@ -26,21 +26,22 @@ def test_the_guest_sees_its_devices(boot):
 
 def test_the_clock_of_the_guest_is_that_of_the_host(boot):
     guest = boot(run="shell", ready="guest# ", disk=False)
+    asked = time.time()
     told = int(guest.shell("date +%s", r"^(\d{10})").group(1))
-    assert abs(told - time.time()) <= 3
+    assert asked - 3 <= told <= time.time() + 3
 
 
 def test_leaving_the_shell_powers_off(boot):
     guest = boot(run="shell", ready="guest# ", disk=False)
     guest.console.send("exit\n")
-    assert guest.machine.wait_exit(30) == 0
+    assert guest.machine.wait_exit() == 0
 
 
 def test_reset_boots_again(boot):
     guest = boot(run="shell", ready="guest# ", disk=False)
     since = guest.console.position()
     guest.machine.qmp("system_reset")
-    guest.console.wait("guest# ", 60, since)
+    guest.console.wait("guest# ", since=since)
     assert guest.machine.qmp.wait_event("RESET")["data"]["guest"] is False
 
 
@@ -48,7 +49,7 @@ def test_a_stopped_guest_is_silent_and_goes_on(boot):
     guest = boot(append="godwit.memory=0", disk=False)
     guest.console.wait_count()
     guest.machine.qmp("stop")
-    time.sleep(0.3)
+    guest.console.settle()
     since = guest.console.position()
     time.sleep(0.7)
     assert guest.console.counts(since) == []
@@ -59,9 +60,9 @@ def test_a_stopped_guest_is_silent_and_goes_on(boot):
 def test_the_guest_notices_a_damaged_disk(boot):
     """The check that the migration tests rely on can fail."""
     guest = boot(append="godwit.memory=0")
-    guest.console.wait(r"disk: \d+ visits", 60)
+    guest.console.wait(r"disk: \d+ visits")
     guest.console.send("dd if=/dev/zero of=/dev/vda bs=4096 count=2048 conv=fsync\n")
-    guest.console.wait("godwit: BAD disk page", 60)
+    guest.console.wait("godwit: BAD disk page")
 
 
 def test_the_state_of_the_disk_survives_the_process(boot, image):
@@ -69,5 +70,5 @@ def test_the_state_of_the_disk_survives_the_process(boot, image):
     guest.shell("mount-disk; echo mounted", "^mounted")
     guest.shell("echo kept >/mnt/note; umount /mnt && echo unmounted", "^unmounted")
     guest.console.send("exit\n")
-    assert guest.machine.wait_exit(30) == 0
+    assert guest.machine.wait_exit() == 0
     assert b"kept\n" in guest.disk.read_bytes()

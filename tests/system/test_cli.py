@@ -17,6 +17,8 @@ import xml.etree.ElementTree
 
 import pytest
 from godwit_tools.paths import TREE, build_dir
+from godwit_tools.patience import PATIENCE_S
+from godwit_tools.proxy import wait_until
 
 GODWIT = build_dir() / "godwit"
 
@@ -32,9 +34,9 @@ class Cli:
     def command(self, *arguments):
         return [str(GODWIT), "--run-dir", str(self.run_dir), *map(str, arguments)]
 
-    def __call__(self, *arguments, code=0, timeout_s=60, **options):
+    def __call__(self, *arguments, code=0, **options):
         """Runs one command to its end; its standard output. The exit code must be `code`."""
-        done = subprocess.run(self.command(*arguments), capture_output=True, text=True, timeout=timeout_s,
+        done = subprocess.run(self.command(*arguments), capture_output=True, text=True, timeout=PATIENCE_S,
                               stdin=subprocess.DEVNULL, **options)
         self.errors = done.stderr
         assert done.returncode == code, f"{arguments}: exit {done.returncode}\n{done.stdout}{done.stderr}"
@@ -80,8 +82,8 @@ class Terminal:
     def type(self, text):
         os.write(self.fd, text.encode())
 
-    def wait(self, pattern, timeout_s=30):
-        deadline = time.monotonic() + timeout_s
+    def wait(self, pattern):
+        deadline = time.monotonic() + PATIENCE_S
         while not re.search(pattern, self.text):
             assert time.monotonic() < deadline, f"no {pattern!r} in {self.text[-2000:]!r}"
             if select.select([self.fd], [], [], 0.1)[0]:
@@ -249,9 +251,9 @@ def test_an_interrupt_cancels(cli):
     uri = cli.receive("b")
     moving = subprocess.Popen(cli.command("migrate", "a", uri, "--max-bandwidth", "1M"),
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(1)
+    wait_until(lambda: (cli.status("a").get("migration") or {}).get("status") == "active", "memory is on its way")
     moving.send_signal(signal.SIGINT)
-    _, errors = moving.communicate(timeout=20)
+    _, errors = moving.communicate(timeout=PATIENCE_S)
     assert moving.returncode == 5
     assert "cancelled" in errors
     assert cli.status("a")["machine"]["status"] == "running"

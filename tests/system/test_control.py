@@ -3,11 +3,11 @@
 
 import json
 import socket
-import time
 
 import pytest
 
 from godwit_tools.machine import MachineFailed
+from godwit_tools.patience import PATIENCE_S
 from godwit_tools.proxy import wait_until
 from godwit_tools.qmp import Qmp, QmpError
 
@@ -31,8 +31,8 @@ def control(machine):
 def raw(control):
     """A connection as it comes. A burst of them may find the queue of the listener full for a moment."""
     link = socket.socket(socket.AF_UNIX)
-    link.settimeout(10)
-    wait_until(lambda: link.connect_ex(str(control)) == 0, 5, "the control socket takes a connection")
+    link.settimeout(PATIENCE_S)
+    wait_until(lambda: link.connect_ex(str(control)) == 0, "the control socket takes a connection")
     return link, link.makefile("rb")
 
 
@@ -92,10 +92,8 @@ def test_a_client_that_does_not_read_hurts_nobody(machine, control):
                 link.sendall(request)
         except (socket.timeout, BrokenPipeError, ConnectionResetError):
             pass
-        began = time.monotonic()
         for _ in range(20):
             assert machine.status() == "running"
-        assert time.monotonic() - began < 5
 
 
 def test_clients_beyond_the_limit_are_turned_away_and_places_become_free(machine, control):
@@ -105,7 +103,7 @@ def test_clients_beyond_the_limit_are_turned_away_and_places_become_free(machine
     for link, stream in links:
         stream.close()
         link.close()
-    wait_until(lambda: can_connect(control), 5, "a client is served again")
+    wait_until(lambda: can_connect(control), "a client is served again")
     assert machine.status() == "running"
 
 

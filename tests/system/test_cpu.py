@@ -7,6 +7,7 @@ import os
 import subprocess
 
 import pytest
+from godwit_tools.patience import PATIENCE_S
 from godwit_tools.paths import build_dir
 
 GODWIT = build_dir() / "godwit"
@@ -15,7 +16,7 @@ LEVELS = ["x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4"]
 
 def cpu(*arguments, code=0, cwd=None):
     """One `godwit cpu`; its standard output, or what it said when `code` is not 0."""
-    done = subprocess.run([str(GODWIT), "cpu", *map(str, arguments)], capture_output=True, text=True, timeout=60,
+    done = subprocess.run([str(GODWIT), "cpu", *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE_S,
                           stdin=subprocess.DEVNULL, cwd=cwd)
     assert done.returncode == code, f"{arguments}: exit {done.returncode}\n{done.stdout}{done.stderr}"
     assert code == 0 or done.stdout == ""

@@ -9,11 +9,11 @@ import time
 
 import pytest
 
+from godwit_tools.patience import LONG_SILENCE_MS, PATIENCE_S
 from godwit_tools.proxy import TO_DESTINATION, TO_SOURCE, Proxy, wait_until
 from godwit_tools.qmp import QmpError
 
-PEER_TIMEOUT_MS = 1000
-SETTLE_S = 20
+PEER_TIMEOUT_MS = 1000    # of a link that has frozen
 
 # (phase, direction, record): what happens, happens before that record passes.
 POINTS = [
@@ -48,15 +48,21 @@ class Flight:
         self.since = guest.console.position()
         host, _, port = self.receiver.uri.removeprefix("tcp:").rpartition(":")
         self.proxy = Proxy((host, int(port)), before={(direction, record): self._hook(action)})
-        self.source.set(x_godwit_verify_ram=True, x_godwit_peer_timeout=PEER_TIMEOUT_MS)
+        self.source.set(x_godwit_verify_ram=True, x_godwit_peer_timeout=LONG_SILENCE_MS)
         self.source.migrate(self.proxy.uri)
-        assert self.happened.wait(60), f"no {record} passed; seen: {self.proxy.seen}"
+        assert self.happened.wait(PATIENCE_S), \
+            f"no {record} passed; source: {self.describe(self.source)}; seen: {self.proxy.seen}"
 
     def _hook(self, action):
         def act(proxy):
             action(self)
             self.happened.set()
         return act
+
+    def freeze(self):
+        """From now on the source waits no longer than a test wants to: before, a busy host is not to be taken for silence."""
+        self.proxy.freeze()
+        self.source.set(x_godwit_peer_timeout=PEER_TIMEOUT_MS)
 
     def running(self):
         """The machines that run the guest now, of those that live."""
@@ -73,9 +79,9 @@ class Flight:
 
     def settled(self, expected):
         """Waits until exactly these machines run the guest."""
-        wait_until(lambda: self.running() == expected, SETTLE_S,
-                   f"running: {[m.name for m in expected]}; source: {self.describe(self.source)}; "
-                   f"destination: {self.describe(self.receiver)}")
+        wait_until(lambda: self.running() == expected,
+                   lambda: f"running: {[m.name for m in expected]}; source: {self.describe(self.source)}; "
+                           f"destination: {self.describe(self.receiver)}")
 
     @staticmethod
     def describe(machine):
@@ -96,7 +102,7 @@ class Flight:
     def explains(self, machine):
         """Nobody runs the guest and this machine, which lives, says why."""
         self.settled([])
-        sentence = wait_until(lambda: self.why(machine), SETTLE_S, "a sentence that says why nobody runs it")
+        sentence = wait_until(lambda: self.why(machine), "a sentence that says why nobody runs it")
         assert len(sentence.split()) >= 4, sentence
 
     @staticmethod
@@ -138,17 +144,17 @@ def test_the_link_is_cut_and_comes_back(fly, phase, direction, record):
 
 @points()
 def test_the_link_freezes_and_thaws(fly, phase, direction, record):
-    flight = fly(direction, record, lambda f: f.proxy.freeze())
+    flight = fly(direction, record, Flight.freeze)
     time.sleep(PEER_TIMEOUT_MS / 1000 + 1)
     flight.running()
     flight.proxy.restore()
-    wait_until(flight.running, SETTLE_S, "one side runs the guest after the link is back")
+    wait_until(flight.running, "one side runs the guest after the link is back")
     flight.runs_on(flight.running()[0])
 
 
 @points(*BEFORE_COMMIT)
 def test_the_link_is_frozen_for_good(fly, phase, direction, record):
-    flight = fly(direction, record, lambda f: f.proxy.freeze())
+    flight = fly(direction, record, Flight.freeze)
     flight.runs_on(flight.source)
 
 
@@ -179,22 +185,22 @@ def test_the_source_is_killed(fly, phase, direction, record):
         flight.runs_on(flight.receiver)
         return
     flight.settled([])
-    wait_until(lambda: flight.receiver.status() == "inmigrate", SETTLE_S, "the destination waits on")
+    wait_until(lambda: flight.receiver.status() == "inmigrate", "the destination waits on")
     flight.guest.machine = None
 
 
 @points("setup", "rounds", "pause")
 def test_cancel(fly, phase, direction, record):
     flight = fly(direction, record, lambda f: f.source.qmp("migrate_cancel"))
-    info = flight.source.wait_migration(SETTLE_S)
+    info = flight.source.wait_migration()
     assert info["status"] == "cancelled", info
     flight.runs_on(flight.source)
-    wait_until(lambda: flight.receiver.status() == "inmigrate", SETTLE_S, "the destination waits on")
+    wait_until(lambda: flight.receiver.status() == "inmigrate", "the destination waits on")
 
 
 def test_cancel_after_commit_changes_nothing(fly):
     flight = fly(TO_SOURCE, "RUNNING", lambda f: f.source.qmp("migrate_cancel"))
-    assert flight.source.wait_migration(SETTLE_S)["status"] == "completed"
+    assert flight.source.wait_migration()["status"] == "completed"
     flight.runs_on(flight.receiver)
 
 
@@ -203,7 +209,7 @@ def test_after_a_failure_the_next_attempt_moves_the_guest(fly):
     flight.runs_on(flight.source)
     flight.proxy.restore()
     flight.source.migrate(flight.proxy.uri)
-    assert flight.source.wait_migration(SETTLE_S)["status"] == "completed"
+    assert flight.source.wait_migration()["status"] == "completed"
     flight.runs_on(flight.receiver)
 
 

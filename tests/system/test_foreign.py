@@ -8,11 +8,11 @@ import time
 
 import pytest
 
+from godwit_tools.patience import PATIENCE_S
 from godwit_tools.proxy import TO_DESTINATION, TO_SOURCE, Proxy, flip_bit, wait_until
 
 MAGIC = b"godwit\r\n"
 GROWTH_LIMIT_BYTES = 48 << 20
-ANSWER_S = 10
 
 
 def address(uri):
@@ -70,7 +70,7 @@ def waiting(shared_guest):
 @pytest.mark.parametrize("name", FOREIGN)
 def test_foreign_bytes_do_not_disturb_a_waiting_destination(waiting, name):
     before = waiting.memory_bytes()
-    with socket.create_connection(address(waiting.uri), timeout=ANSWER_S) as link:
+    with socket.create_connection(address(waiting.uri), timeout=PATIENCE_S) as link:
         try:
             link.sendall(FOREIGN[name])
             link.shutdown(socket.SHUT_WR)
@@ -78,7 +78,7 @@ def test_foreign_bytes_do_not_disturb_a_waiting_destination(waiting, name):
                 pass
         except OSError:  # closed already, at whichever of the three calls
             pass
-    wait_until(lambda: waiting.status() == "inmigrate", ANSWER_S, "the destination waits on")
+    wait_until(lambda: waiting.status() == "inmigrate", "the destination waits on")
     assert waiting.memory_bytes() - before < GROWTH_LIMIT_BYTES
 
 
@@ -98,13 +98,13 @@ def test_many_silent_connections_do_not_keep_a_guest_out(guest):
 def test_a_peer_of_another_version_is_told_so(guest):
     """A listener that answers with a version we do not speak."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(ANSWER_S)
+        listener.settimeout(PATIENCE_S)
         guest.machine.migrate("tcp:127.0.0.1:%d" % listener.getsockname()[1])
         link = listener.accept()[0]
         asked = link.recv(48, socket.MSG_WAITALL)
         body = MAGIC + struct.pack("<HHHH16sQI", 50, 60, 1, 0, asked[16:32], 0, 1)
         link.sendall(body + struct.pack("<I", crc32c(body)))
-        info = guest.machine.wait_migration(ANSWER_S)
+        info = guest.machine.wait_migration()
         link.close()
     assert info["status"] == "failed"
     assert "version" in info["error-desc"]
@@ -113,11 +113,11 @@ def test_a_peer_of_another_version_is_told_so(guest):
 
 def test_a_listener_that_is_no_godwit_is_told_so(guest):
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(ANSWER_S)
+        listener.settimeout(PATIENCE_S)
         guest.machine.migrate("tcp:127.0.0.1:%d" % listener.getsockname()[1])
         link = listener.accept()[0]
         link.sendall(b"SSH-2.0-something that is not a migration peer at all, long enough\r\n")
-        info = guest.machine.wait_migration(ANSWER_S)
+        info = guest.machine.wait_migration()
         link.close()
     assert info["status"] == "failed"
     assert len(info["error-desc"].split()) > 4
@@ -127,7 +127,7 @@ def test_nobody_listens(guest):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     guest.machine.migrate(f"tcp:127.0.0.1:{port}")
-    info = guest.machine.wait_migration(ANSWER_S)
+    info = guest.machine.wait_migration()
     assert info["status"] == "failed"
     assert str(port) in info["error-desc"]
 
@@ -143,7 +143,7 @@ class BrokenLink:
     def run(self):
         self.source.set(x_godwit_verify_ram=True, x_godwit_peer_timeout=1500)
         self.source.migrate(self.proxy.uri)
-        info = self.source.wait_migration(30)
+        info = self.source.wait_migration()
         assert info["status"] == "failed", info
         assert len(info["error-desc"].split()) > 3, info["error-desc"]
         self.source.wait_status("running")

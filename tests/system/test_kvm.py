@@ -26,7 +26,7 @@ def start(kvm, tmp_path):
 
 def move(guest, status="running"):
     receiver = guest.receiver()
-    guest.machine.set(x_godwit_verify_ram=True, downtime_limit=2000)  # a busy host stops four vCPUs slowly
+    guest.machine.set(x_godwit_verify_ram=True)
     guest.machine.migrate(receiver.uri)
     info = guest.machine.wait_migration()
     assert info["status"] == "completed", info.get("error-desc")

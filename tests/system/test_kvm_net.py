@@ -7,6 +7,7 @@ import pytest
 
 from godwit_tools.net_guest import NetGuest
 from godwit_tools.netns import CLIENT, GUEST4, GUEST6, TAP, Network, NotPermitted, Probe, inside
+from godwit_tools.patience import PATIENCE_S
 from godwit_tools.stream import ECHO_PORT
 
 ROUNDS, UNDER_WAY = 5000, 32
@@ -32,7 +33,7 @@ def guest(network, tmp_path):
 
 def echo(address, payload):
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as one:
-        one.settimeout(5)
+        one.settimeout(PATIENCE_S)
         one.connect((address, ECHO_PORT))
         one.send(payload)
         return one.recv(65536) == payload
@@ -42,7 +43,7 @@ def flood(count):
     """How many of so many numbered datagrams came back, and how many came twice."""
     seen = [0] * count
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-        one.settimeout(2)
+        one.settimeout(PATIENCE_S)
         one.connect((GUEST4, ECHO_PORT))
         for number in range(count + UNDER_WAY):
             if number >= UNDER_WAY:

@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from godwit_tools.patience import PATIENCE_S
 from godwit_tools.paths import build_dir
 
 pytestmark = pytest.mark.stock_kernel
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.stock_kernel
 @pytest.mark.parametrize("program", ["vm", "dirty", "cpu-host"])
 def test_unit_tests_pass(program):
     done = subprocess.run([build_dir() / f"tests/unit/kvm/test-kvm-{program}"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True, timeout=150, check=False)
+                          text=True, timeout=4 * PATIENCE_S, check=False)
     assert done.returncode == 0, done.stdout
     assert "[  PASSED  ]" in done.stdout
     assert "[  SKIPPED ]" not in done.stdout, done.stdout

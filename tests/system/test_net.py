@@ -6,9 +6,10 @@ import time
 
 import pytest
 
+from godwit_tools.proxy import wait_until
 from net_place import move
 
-PINGS, MOVES = 100, 3
+PINGS, MOVES = 200, 3
 
 
 @pytest.fixture
@@ -56,14 +57,17 @@ def test_a_move_costs_the_ping_that_is_under_way_and_no_other(pair):
     address = net_of(other.machine)["mac"]
     since = other.console.position()
     other.console.send(f"ping -c {PINGS} -i 0.1 10.0.0.1\n")
-    other.console.wait("seq=5 ", 30, since)
+    other.console.wait("seq=5 ", since=since)
     moves = []
     for _ in range(MOVES):
         began = time.monotonic()
         move(other)
+        answered = other.console.position()
+        for _ in range(2):    # so that all before them have been heard
+            other.console.wait(r" seq=\d+ ", since=answered)
+            answered = other.console.position()
         moves.append((began, time.monotonic()))
-        time.sleep(0.5)
-    other.console.wait(r"\d+ packets received", 60, since)
+    other.console.wait(r"\d+ packets received", since=since)
     lost = unanswered(other.console, since, PINGS)
     during = [[move for move in moves if move[0] < after and move[1] > before] for before, after in lost]
     assert all(len(one) == 1 for one in during), "a ping was lost where no move was"
@@ -76,10 +80,7 @@ def test_a_guest_that_has_moved_announces_itself(pair):
     other = pair[1]
     other.shell("echo 1 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6; echo off=$?", "^off=0")
     move(other)
-    deadline = time.monotonic() + 10
-    while net_of(other.machine)["frames-out"] == 0 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert net_of(other.machine)["frames-out"] > 0
+    wait_until(lambda: net_of(other.machine)["frames-out"] > 0, "a frame of it")
 
 
 def test_a_guest_sees_its_link_go_and_come(pair, boot, network):
@@ -98,7 +99,7 @@ def test_a_destination_without_the_network_refuses_before_any_memory(pair):
     other = pair[1]
     with other.receiver("tcp:127.0.0.1:0", nets=[]) as receiver:
         other.machine.migrate(receiver.uri)
-        info = other.machine.wait_migration(30)
+        info = other.machine.wait_migration()
         assert info["status"] == "failed"
         assert "the machine has a network 'net0', which is not given here" in info["error-desc"]
         assert info.get("ram", {}).get("transferred", 0) < 1 << 20

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from godwit_tools import passt
+from godwit_tools.patience import PATIENCE_S
 from godwit_tools.proxy import wait_until
 from net_place import free_port, move
 
@@ -27,7 +28,7 @@ def start(boot, net, address):
 
 
 def ask(port):
-    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: guest\r\n\r\n")
         return connection.recv(1000).decode()
 
@@ -79,7 +80,7 @@ def test_a_tap_that_is_removed_takes_the_link_down_and_one_that_is_made_again_br
     subprocess.run(["ip", "link", "del", tap], check=True)
     wait_carrier(guest, False)
     told = f"network 'net0' is down: tap '{tap}': the interface was removed"     # the kernel sets it down first
-    wait_until(lambda: told in guest.machine.stderr(), 5, "the sentence that says why")
+    wait_until(lambda: told in guest.machine.stderr(), "the sentence that says why")
     subprocess.run(["ip", "tuntap", "add", tap, "mode", "tap"], check=True)
     subprocess.run(["ip", "addr", "add", "10.99.0.1/24", "dev", tap], check=True)
     subprocess.run(["ip", "link", "set", tap, "up"], check=True)
@@ -136,10 +137,10 @@ def test_both_sides_of_a_move_share_a_tap_and_it_never_loses_its_carrier(boot, t
     before = carrier_changes(tap)
     since = guest.console.position()
     guest.console.send(f"ping -c {PINGS} -i 0.05 10.99.0.1\n")
-    guest.console.wait("seq=5 ", 30, since)
+    guest.console.wait("seq=5 ", since=since)
     for _ in range(3):
         assert move(guest).get("broken-networks") is None  # connections go on
-    assert guest.console.wait(r"(\d+) packets received", 60, since).group(1) == str(PINGS)
+    assert guest.console.wait(r"(\d+) packets received", since=since).group(1) == str(PINGS)
     assert carrier_changes(tap) == before
 
 
@@ -147,7 +148,7 @@ def test_a_network_without_the_offloads_in_use_is_refused_before_any_memory(boot
     guest = start(boot, f"tap:{tap}", "10.99.0.2/24")
     with guest.receiver("tcp:127.0.0.1:0", nets=["user"]) as receiver:
         guest.machine.migrate(receiver.uri)
-        info = guest.machine.wait_migration(30)
+        info = guest.machine.wait_migration()
         assert info["status"] == "failed"
         assert "the guest uses checksum offload, TCP segmentation offload" in info["error-desc"]
         assert info.get("ram", {}).get("transferred", 0) < 1 << 20

@@ -13,6 +13,7 @@ import time
 import pytest
 
 from godwit_tools.netns import CLIENT, GUEST4, GUEST6, TAP, Capture, Probe
+from godwit_tools.patience import PATIENCE_S
 from godwit_tools.paths import build_dir
 from godwit_tools.proxy import TO_DESTINATION, TO_SOURCE, wait_until
 from godwit_tools.stream import ECHO_PORT, Session, Stream
@@ -44,19 +45,23 @@ def test_fifty_moves_and_nobody_outside_notices_more_than_the_pause(place, tmp_p
     assert stream.finish() is None
     assert session.type(b"still here\n") == b"still here\n"
     session.close()
-    place.guest.console.wait(rf"stream: {stream.sent} bytes, all good", 10)
+    place.guest.console.wait(rf"stream: {stream.sent} bytes, all good")
     watch.check_one_speaks_at_a_time(MOVES)
-    show(*check_silences(watch.silences_ms(), pauses), *watch.lines(), f"{stream.sent} bytes each way in one connection")
+    show(*check_silences(watch, pauses), *watch.lines(), f"{stream.sent} bytes each way in one connection")
     assert place.guest.console.bad_lines() == []
 
 
-def test_the_flight_log_tells_what_the_network_saw(place):
+TRIES = 5    # of what a busy host may disturb: not each time, and what is wrong is so each time
+
+
+def silence_told_and_heard(place):
+    """One move: (the silence by its flight log, those that were heard outside) in milliseconds. The log's times are in order."""
     began = time.time()
     with Probe(place.network, CLIENT, "pinger", "1", GUEST4) as pinger:
         time.sleep(0.2)
         place.move()
         host = place.guest.machine.host
-        wait_until(lambda: host.flights("guest")[-1].get("networks"), 5, "the destination's view of the network")
+        wait_until(lambda: host.flights("guest")[-1].get("networks"), "the destination's view of the network")
         (target,) = pinger.finish()["targets"]
     flight = host.flights("guest")[-1]
     (here,), (there,) = flight["networks"], flight["other_side"]["networks"]
@@ -67,11 +72,19 @@ def test_the_flight_log_tells_what_the_network_saw(place):
     started = ran_here - flight["pause"]["parts"]["start_us"] * 1000    # devices begin to work before the first instruction
     assert started <= here["first_in_ns"] <= here["first_out_ns"]
     silent_ms = (began_there - there["last_out_ns"] + pause + here["first_out_ns"] - ran_here) / 1e6
-    heard_ms = [(to - since) * 1000 for since, to in target["silences"] if to > began]
-    assert silent_ms < 8 or any(abs(silent_ms - one) < 5 for one in heard_ms), \
-        f"the log says {silent_ms:.1f} ms of silence, {heard_ms} ms were seen outside"
+    return silent_ms, [(to - since) * 1000 for since, to in target["silences"] if to > began]
+
+
+def test_the_flight_log_tells_what_the_network_saw(place):
+    seen, agreed = [], False
+    while len(seen) < TRIES and not agreed:
+        silent_ms, heard_ms = silence_told_and_heard(place)
+        seen.append(f"the log says {silent_ms:.1f} ms of silence, {heard_ms} ms were seen outside")
+        agreed = silent_ms < 8 or any(abs(silent_ms - one) < 5 for one in heard_ms)
+    assert agreed, seen
+    host = place.guest.machine.host
     told = subprocess.run([build_dir() / "godwit", "--run-dir", host.run_dir, "explain", "guest"], capture_output=True,
-                          text=True, timeout=20, check=True).stdout
+                          text=True, timeout=PATIENCE_S, check=True).stdout
     assert re.search(r"net0  the guest's last frame left .* (before|into) the pause", told)
     assert re.search(r"net0  so nothing was heard of the guest for \d", told)
 
@@ -99,7 +112,7 @@ def test_connections_go_on_at_the_source(place, tmp_path, attempt, status, given
     stream.wait_more(10000)
     with place.receiver() as receiver, Watch(place, tmp_path, 2 * PING_MS) as watch:
         attempt(place, receiver)
-        assert place.guest.machine.wait_migration(30)["status"] == status
+        assert place.guest.machine.wait_migration()["status"] == status
         assert place.guest.machine.running()
         assert place.network.port_of(place.mac) == place.network.port(place.at)
         stream.wait_more(50000)
@@ -137,7 +150,7 @@ def echo_datagram(address, count):
     """Whether a datagram of so many bytes of payload comes back, in one piece where the network takes it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
         one.setsockopt(socket.IPPROTO_IP, 10, 2)     # IP_MTU_DISCOVER: never in fragments
-        one.settimeout(5)
+        one.settimeout(PATIENCE_S)
         one.connect((address, ECHO_PORT))
         one.send(bytes(range(256)) * (count // 256) + bytes(count % 256))
         return len(one.recv(65536)) == count
@@ -184,17 +197,20 @@ def test_a_guest_in_a_vlan_moves(place, boot, tmp_path):
     other.shell("network-up", "^network: up")
     join_vlan(place.guest, "10.77.7.2")
     join_vlan(other, "10.77.7.3")
-    there = Capture(place.network, place.network.port(place.other()), "in", f"ether src {place.mac}", tmp_path)
+    there = place.network.hosts.index(place.other())
     since = other.console.position()
-    other.console.send("ping -s 1472 -c 100 -i 0.05 10.77.7.2\n")
-    silences_ms = []
-    for number in (5, 45, 85):
-        other.console.wait(f"seq={number} ", 30, since)
-        silences_ms.append(place.move()[2] + MORE_SILENCE_MS)
-    lost = 100 - int(other.console.wait(r"(\d+) packets received", 30, since).group(1))
+    with Watch(place, tmp_path) as watch:    # without a VLAN: how silent the same moves are on this host
+        other.console.send("ping -s 1472 -c 100 -i 0.05 10.77.7.2\n")
+        for number in (5, 45, 85):
+            other.console.wait(f"seq={number} ", since=since)
+            place.move()
+        lost = 100 - int(other.console.wait(r"(\d+) packets received", since=since).group(1))
+        watch.finish()
+    silences_ms = [silence + MORE_SILENCE_MS for silence in watch.silences_ms()]
+    assert len(silences_ms) == 3
     assert lost <= sum(math.ceil(silence / 50) for silence in silences_ms), \
         f"{lost} pings were lost, more than may be under way in silences of {silences_ms} ms"
-    first = next(untagged for _, frame in there.stop() if (untagged := in_vlan(frame, 7)))
+    first = next(untagged for _, frame in watch.seen[there] if (untagged := in_vlan(frame, 7)))
     assert is_announcement(first), "the guest spoke in its VLAN before it was announced there"
 
 

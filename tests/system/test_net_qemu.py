@@ -31,13 +31,13 @@ class QemuGuest:
             "-device", "virtio-net-device,netdev=net,mac=02:00:00:00:00:02"])
 
     def ready(self):
-        self.console.wait("guest# ", 120)
+        self.console.wait("guest# ")
         self.shell(f"network-up {THEIRS}/24", "^network: up")
 
-    def shell(self, command, pattern, timeout_s=60):
+    def shell(self, command, pattern):
         since = self.console.position()
         self.console.send(f"{command}\n")
-        return self.console.wait(pattern, timeout_s, since)
+        return self.console.wait(pattern, since=since)
 
     def close(self):
         self.process.kill()
@@ -86,12 +86,12 @@ def test_they_reach_each_other_while_ours_moves(pair):
     ours, theirs = pair
     since = theirs.console.position()
     theirs.console.send(f"ping -c {PINGS} -i 0.1 {OURS}\n")
-    theirs.console.wait("seq=5 ", 30, since)
+    theirs.console.wait("seq=5 ", since=since)
     receiver = ours.receiver("tcp:127.0.0.1:0")
     ours.machine.migrate(receiver.uri)
-    assert ours.machine.wait_migration(60)["status"] == "completed"
+    assert ours.machine.wait_migration()["status"] == "completed"
     receiver.wait_status("running")
     ours.arrived(receiver)
-    received = int(theirs.console.wait(r"(\d+) packets received", 60, since).group(1))
+    received = int(theirs.console.wait(r"(\d+) packets received", since=since).group(1))
     assert received >= PINGS - 1, "more was lost than what is under way at a move"
     fetch(theirs, ours, THEIRS)

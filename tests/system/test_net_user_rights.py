@@ -94,7 +94,7 @@ def test_connections_follow_with_a_passt_repair_that_may(right, guest_and_connec
     guest, stream, ticker = guest_and_connections
     for _ in range(2):
         assert "broken-networks" not in move(guest)
-        goes_on(stream, ticker)
+        goes_on(guest, stream, ticker)
 
 
 def test_they_go_on_at_the_source_when_the_link_breaks_in_the_pause(right, guest_and_connections):

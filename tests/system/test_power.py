@@ -7,13 +7,14 @@ import subprocess
 import pytest
 
 from godwit_tools.console import Console
+from godwit_tools.patience import PATIENCE_S
 from godwit_tools.paths import build_dir
 from godwit_tools.qmp import QmpError
 
 
-def godwit(run_dir, *arguments, timeout_s=60):
+def godwit(run_dir, *arguments):
     return subprocess.run([build_dir() / "godwit", "--run-dir", run_dir, *map(str, arguments)],
-                          capture_output=True, text=True, timeout=timeout_s)
+                          capture_output=True, text=True, timeout=PATIENCE_S)
 
 
 def ended_by_itself(run_dir, name):
@@ -28,10 +29,10 @@ def test_stop_powers_a_detached_guest_off(tmp_path, image):
                      "--serial", console.serial)
     try:
         assert started.returncode == 0, started.stderr
-        console.wait("guest# ", 120)
+        console.wait("guest# ")
         stopped = godwit(tmp_path, "stop", "guest")
         assert stopped.returncode == 0, stopped.stderr
-        console.wait("godwit: power button", 5)
+        console.wait("godwit: power button")
         assert ended_by_itself(tmp_path, "guest")
     finally:
         godwit(tmp_path, "stop", "--force", "guest")
@@ -43,20 +44,20 @@ def test_a_press_is_told_to_every_client(boot):
     guest.machine.qmp("system_powerdown")
     guest.machine.qmp.wait_event("POWERDOWN")
     assert guest.machine.qmp.wait_event("SHUTDOWN")["data"] == {"guest": True, "reason": "guest-shutdown"}
-    assert guest.machine.wait_exit(30) == 0
+    assert guest.machine.wait_exit() == 0
 
 
 def test_the_button_works_with_the_instruction_clock(boot):
     guest = boot(run="shell", ready="guest# ", disk=False, options=("--clock", "instructions"))
     guest.machine.qmp("system_powerdown")
-    assert guest.machine.wait_exit(30) == 0
+    assert guest.machine.wait_exit() == 0
 
 
 def test_a_guest_that_does_not_listen_yet_is_not_asked(boot):
     guest = boot(run="shell", ready=None, disk=False)
     with pytest.raises(QmpError, match="does not listen to its power button"):
         guest.machine.qmp("system_powerdown")
-    guest.console.wait("guest# ", 120)
+    guest.console.wait("guest# ")
     assert guest.machine.status() == "running"
 
 
@@ -67,7 +68,7 @@ def test_a_stopped_guest_sees_the_press_when_it_runs(boot):
     assert godwit(guest.machine.host.run_dir, "stop", "--timeout", "1s", guest.name).returncode == 1
     assert guest.machine.status() == "paused"
     guest.machine.qmp("cont")
-    assert guest.machine.wait_exit(30) == 0
+    assert guest.machine.wait_exit() == 0
 
 
 @pytest.mark.parametrize("paused", [False, True], ids=["running", "with the press on its way"])
@@ -84,7 +85,7 @@ def test_the_button_works_where_the_guest_has_moved(boot, paused):
     guest.arrived(receiver)
     if paused:
         receiver.qmp("cont")
-        assert receiver.wait_exit(30) == 0
+        assert receiver.wait_exit() == 0
     else:
         stopped = godwit(receiver.host.run_dir, "stop", guest.name)
         assert stopped.returncode == 0, stopped.stderr

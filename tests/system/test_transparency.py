@@ -13,6 +13,7 @@ import pytest
 
 from godwit_tools.console import Console
 from godwit_tools.machine import Guest
+from godwit_tools.patience import LONG_BUDGET_MS
 
 MOVES = int(os.environ.get("GODWIT_TRANSPARENCY_MOVES", 220))
 STEP = 20_000_000           # instructions between two hashes
@@ -21,13 +22,12 @@ END = int(os.environ.get("GODWIT_TRANSPARENCY_END", 0))   # 0: where the workloa
 LIMIT = 4_000_000_000
 
 
-def run_until(machine, instructions, timeout_s=120):
+def run_until(machine, instructions):
     """Runs to the count; False when the guest powered off before."""
     since = len(machine.qmp.events)
     try:
         machine.qmp("x-godwit-run-until", instructions=instructions)
-        machine.qmp.wait_event("X_GODWIT_REACHED", lambda d: d["instructions"] == instructions, timeout_s,
-                               since)
+        machine.qmp.wait_event("X_GODWIT_REACHED", lambda d: d["instructions"] == instructions, since=since)
         return True
     except (TimeoutError, ConnectionError):
         if any(e["event"] == "SHUTDOWN" for e in machine.qmp.events):
@@ -50,7 +50,7 @@ class Run:
         self.guest = Guest(
             directory, image, Console(directory / "console"), disk=disk, memory="128M",
             append="godwit.run=workload godwit.rounds=12",
-            options=["--clock", "instructions", "--seed", "7", "--paused"]).boot()
+            options=["--clock", "instructions", "--seed", "7", "--paused"], budget_ms=LONG_BUDGET_MS).boot()
 
     @property
     def machine(self):

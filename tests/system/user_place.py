@@ -9,9 +9,12 @@ import time
 
 import pytest
 
+from conftest import known_fault
 from godwit_tools import passt
 from godwit_tools.foreign_apt import FetchError
+from godwit_tools.patience import PATIENCE_S
 from godwit_tools.proxy import TO_SOURCE, Proxy
+from godwit_tools.stream import STREAM_PORT
 from net_place import move
 
 TICK_S = 0.05
@@ -54,8 +57,8 @@ class Ticker:
             except OSError as error:
                 self.problem = f"{error} after {self.last}"
 
-    def wait_for(self, number, timeout_s=20):
-        deadline = time.monotonic() + timeout_s
+    def wait_for(self, number):
+        deadline = time.monotonic() + PATIENCE_S
         while self.last < number and not self.problem and time.monotonic() < deadline:
             time.sleep(0.01)
         assert self.problem is None and self.last >= number, f"{self.problem}; at {self.last}, {number} was expected"
@@ -70,15 +73,39 @@ def start(boot, port, ticker, where, **options):
     return guest
 
 
-def goes_on(stream, ticker):
-    """Both connections carry what they did not carry yet."""
-    received = stream.received
+STILL_S, STILL_TICKS, RETRANSMISSIONS = 20, 100, 3
+
+
+def is_never_acknowledged(guest):
+    """The guest sends what it has in the stream again and again: nobody tells it that it arrived."""
+    port, since = f"{STREAM_PORT:04X}", guest.console.position()
+    guest.shell(f"cat /proc/net/tcp /proc/net/tcp6 | grep ':{port} [0-9A-F]*:[0-9A-F]* 01 '; echo connections=told",
+                "^connections=told")
+    for words in (line.text.split() for line in guest.console.lines[since:]):
+        # local address, remote one, state, what is queued, the timer and when, retransmissions
+        if len(words) > 6 and words[1].endswith(f":{port}") and words[5].startswith("01:"):
+            return int(words[4].partition(":")[0], 16) > 0 and int(words[6], 16) >= RETRANSMISSIONS
+    return False
+
+
+def goes_on(guest, stream, ticker):
+    """Both connections carry what they did not carry yet. One that passt does not acknowledge any more is a known fault; it is
+    told from a host that is busy by the other connection, which goes on, and by what the guest's kernel knows."""
+    wanted = stream.received + 20000
     ticker.wait_for(ticker.last + 5)
-    deadline = time.monotonic() + 20
-    while stream.received < received + 20000 and not stream.problem and time.monotonic() < deadline:
+    deadline = time.monotonic() + PATIENCE_S
+    at, since, ticks = stream.received, time.monotonic(), ticker.last
+    while stream.received < wanted and not stream.problem:
+        assert time.monotonic() < deadline, f"the stream stands still at byte {stream.received}"
+        if stream.received != at:
+            at, since, ticks = stream.received, time.monotonic(), ticker.last
+        elif time.monotonic() - since > STILL_S and ticker.last > ticks + STILL_TICKS and ticker.problem is None:
+            if is_never_acknowledged(guest):
+                known_fault("passt acknowledges nothing of a connection that followed", "docs/network.md, Known faults",
+                            f"the stream stands still at byte {at}")
+            time.sleep(1)
         time.sleep(0.01)
     assert stream.problem is None, stream.problem
-    assert stream.received >= received + 20000, "the stream stands still"
 
 
 @contextlib.contextmanager
@@ -94,8 +121,8 @@ def link_breaks_in_the_pause(guest, stream, ticker):
     """The connections go on at the source, and follow later."""
     with proxied(guest, lambda proxy: proxy.cut()) as (_, uri):
         guest.machine.migrate(uri)
-        assert guest.machine.wait_migration(60)["status"] == "failed"
+        assert guest.machine.wait_migration()["status"] == "failed"
     guest.machine.wait_status("running")
-    goes_on(stream, ticker)
+    goes_on(guest, stream, ticker)
     move(guest)
-    goes_on(stream, ticker)
+    goes_on(guest, stream, ticker)
