@@ -6,7 +6,8 @@
  * guest, the signal ends KVM_RUN; if it is about to enter, immediate_exit does; if it is handling
  * an exit, the next KVM_RUN first completes the instruction that left and then returns, again with
  * EINTR. So vcpu_run() tells of a kick only there, and no instruction is ever half done when a
- * vCPU's state is read (api.rst 5, "For KVM_EXIT_IO, …").
+ * vCPU's state is read (api.rst 5, "For KVM_EXIT_IO, …"). A flush does the same without telling of
+ * it: the vCPU runs on.
  */
 #include <errno.h>
 #include <signal.h>
@@ -147,11 +148,14 @@ static bool take_kick(struct vcpu *vcpu)
     return atomic_exchange(&vcpu->kicked, false);
 }
 
+/* A signal alone is not enough here either: the vCPU may be about to enter, and a guest that then
+ * does nothing but compute never leaves. */
 void vcpu_flush(struct vcpu *vcpu)
 {
     unsigned exits = atomic_load(&vcpu->exits);
     if (!atomic_load(&vcpu->in_guest))
         return;
+    __atomic_store_n(&vcpu->run->immediate_exit, (uint8_t)1, __ATOMIC_SEQ_CST);
     poke(vcpu);
     while (atomic_load(&vcpu->in_guest) && atomic_load(&vcpu->exits) == exits)
         usleep(20);
