@@ -37,12 +37,12 @@ static bool freezes(struct proxy_rule rule)
 static void start(struct bad_link *link, struct proxy_rule rule)
 {
     char path[128];
-    unsigned timeout_ms = freezes(rule) ? 1200 : 10000;
+    unsigned timeout_ms = freezes(rule) ? 3000 : 30000;
     pair_init(&link->pair, PAGES, PAGES);
     link->pair.source_config.parameters.peer_timeout_ms = timeout_ms;
     link->pair.destination_config.parameters.peer_timeout_ms = timeout_ms;
     link->pair.source_config.parameters.downtime_limit_ms = 10000;
-    link->pair.destination_config.parameters.handoff_timeout_ms = 3000;
+    link->pair.destination_config.parameters.handoff_timeout_ms = 20000;
     pair_listen(&link->pair, "unix:");
     snprintf(path, sizeof path, "%s/proxy", link->pair.directory);
     link->proxy = proxy_new(path, link->pair.listen + 5, rule, NULL);
