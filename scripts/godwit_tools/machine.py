@@ -153,6 +153,15 @@ class Machine:
             time.sleep(0.01)
         raise TimeoutError(f"{self.name} is {status} after {timeout_s:.0f} s, not {' or '.join(statuses)}")
 
+    def wait_receiver(self, failures, timeout_s=PATIENCE_S):
+        """Until it waits for the next source, so many having failed: between two it does not listen for a moment."""
+        deadline = time.monotonic() + timeout_s
+        while self.stderr().count(": nothing arrived: ") < failures:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.name} has not ended {failures} attempts after {timeout_s:.0f} s")
+            time.sleep(0.01)
+        self.status()    # answered behind that
+
     # How it ends
 
     def wait_exit(self, timeout_s=PATIENCE_S):

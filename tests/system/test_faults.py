@@ -208,6 +208,7 @@ def test_after_a_failure_the_next_attempt_moves_the_guest(fly):
     flight = fly(TO_DESTINATION, "SWITCH", lambda f: f.proxy.cut())
     flight.runs_on(flight.source)
     flight.proxy.restore()
+    flight.receiver.wait_receiver(1)
     flight.source.migrate(flight.proxy.uri)
     assert flight.source.wait_migration()["status"] == "completed"
     flight.runs_on(flight.receiver)

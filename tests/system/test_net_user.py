@@ -94,10 +94,11 @@ def crowded_host(networked, tmp_path):
 def test_connections_go_on_at_the_source_when_the_destination_refuses_in_the_pause(networked, crowded_host, tmp_path):
     guest, stream, ticker = networked
     with guest.receiver(f"unix:{tmp_path}/away", host=crowded_host) as receiver:
-        for _ in range(2):
+        for failures in (1, 2):
             guest.machine.migrate(receiver.uri)
             info = guest.machine.wait_migration()
             assert info["status"] == "failed" and "passt" in info["error-desc"], info
+            receiver.wait_receiver(failures)
             guest.machine.wait_status("running")
             goes_on(guest, stream, ticker)
 
