@@ -4,23 +4,23 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/pidfd.h>
+#include <sys/signalfd.h>
 #include <sys/wait.h>
 
 #include "base/cleanup.h"
+#include "base/parse.h"
+#include "base/program.h"
 #include "cli/machine.h"
 #include "cli/viewer.h"
 
 #define FAIL(code, number, ...) gw_error_set(error, GW_LAYER_CLI, code, number, __VA_ARGS__)
 
 enum { READY_LINE_LIMIT = 4096, ANSWER_LIMIT = 4 << 20 };
-
-#define CANNOT_START                                                                               \
-    "{\"error\": {\"layer\": \"cli\", \"code\": \"not-found\", \"sentence\": \"cannot start "           \
-    "godwit-vmm: %s; it belongs beside the godwit program or in PATH\"}}\n"
 
 void launch_add(struct launch *launch, const char *option, const char *value)
 {
@@ -65,23 +65,6 @@ static void find_vmm(char path[PATH_MAX])
     snprintf(path, PATH_MAX, "godwit-vmm");
 }
 
-/* In the child: nothing here may allocate. */
-static void become_vmm(const char *path, char *const *arguments, int ready)
-{
-    setsid();
-    signal(SIGPIPE, SIG_DFL);
-    fcntl(ready, F_SETFD, 0);
-    int null = open("/dev/null", O_RDWR);
-    if (null >= 0) {
-        dup2(null, STDIN_FILENO);
-        dup2(null, STDOUT_FILENO);
-        dup2(null, STDERR_FILENO);
-    }
-    execvp(path, arguments);
-    dprintf(ready, CANNOT_START, strerror(errno));
-    _exit(127);
-}
-
 /* All that the process writes, up to a limit, as JSON; NULL if it is none. */
 static json_t *read_json(int fd, size_t limit)
 {
@@ -116,76 +99,154 @@ static int take_answer(json_t *answer, json_t **ret_answer, struct gw_error *err
     return -EPERM;
 }
 
-/* One JSON line from the process; an early end is an error. */
-static int read_ready(int fd, json_t **ret_ready, struct gw_error *error)
+/* An interrupt ends the process in order, a second one at once. */
+static void end_process(pid_t pid, bool *ending)
 {
-    json_t *ready = read_json(fd, READY_LINE_LIMIT);
+    kill(pid, *ending ? SIGKILL : SIGTERM);
+    *ending = true;
+}
+
+/* The ready line without its newline, which is where it ends, whoever else has the pipe; NULL when
+ * the process ended before. `signals` are the user's. */
+static char *read_ready_line(int fd, int signals, pid_t pid, bool *ret_interrupted)
+{
+    _cleanup_free_ char *line = calloc(1, READY_LINE_LIMIT);
+    size_t length = 0;
+    while (line && length < READY_LINE_LIMIT - 1) {
+        struct pollfd wait[] = {{.fd = fd, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+        struct signalfd_siginfo info;
+        if (poll(wait, ARRAY_COUNT(wait), -1) < 0 && errno != EINTR)
+            return NULL;
+        if (wait[1].revents && read(signals, &info, sizeof info) == sizeof info)
+            end_process(pid, ret_interrupted);
+        if (!wait[0].revents)
+            continue;
+        ssize_t got = read(fd, line + length, 1);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return NULL;
+        if (line[length] == '\n') {
+            line[length] = '\0';
+            return TAKE_PTR(line);
+        }
+        length++;
+    }
+    return NULL;
+}
+
+/* The process's answer; when it ended without one, or the user does not want it, that is the error.
+ */
+static int await_ready(int fd, int signals, pid_t pid, json_t **ret_ready, struct gw_error *error)
+{
+    bool interrupted = false;
+    _cleanup_free_ char *line = read_ready_line(fd, signals, pid, &interrupted);
+    if (interrupted)
+        return FAIL(GW_CODE_CANCELLED, -EINTR, "interrupted: the machine was not started");
+    json_t *ready = line ? json_loads(line, 0, NULL) : NULL;
     if (!ready)
         return FAIL(GW_CODE_DISCONNECTED, -EPIPE, "godwit-vmm ended before the machine was set up");
     return take_answer(ready, ret_ready, error);
 }
 
+/* Where the descriptor of an fd: address goes: to the process, under its number. */
+static int name_descriptor(const struct launch *launch, struct program *program,
+                           struct gw_error *error)
+{
+    const char *uri = "";
+    uint64_t number;
+    for (size_t i = 0; i + 1 < launch->count; i++)
+        if (strcmp(launch->arguments[i], "--incoming") == 0)
+            uri = launch->arguments[i + 1];
+    if (strncmp(uri, "fd:", 3) != 0 || parse_number(uri + 3, INT32_MAX, &number) < 0)
+        return 0;
+    int flags = fcntl((int)number, F_GETFD);
+    if (flags < 0 || flags & FD_CLOEXEC) /* what we open ourselves is close-on-exec */
+        return FAIL(GW_CODE_INVALID, -EBADF, "descriptor %d of '%s' is not open in this process",
+                    (int)number, uri);
+    if (number < program->file_count)
+        program->files[number] = (int)number;
+    else
+        program->kept[1] = (int)number;
+    return 0;
+}
+
+static int spawn_vmm(struct launch *launch, struct program *program, pid_t *ret_pid,
+                     struct gw_error *error)
+{
+    char path[PATH_MAX];
+    if (launch->count > LAUNCH_MAX_ARGUMENTS)
+        return FAIL(GW_CODE_INVALID, -E2BIG, "too many options");
+    launch->arguments[launch->count] = NULL;
+    find_vmm(path);
+    program->path = path;
+    program->arguments = (char *const *)launch->arguments;
+    int r = program_start(program, ret_pid);
+    if (r < 0)
+        return gw_error_set(
+            error, GW_LAYER_BASE, gw_code_from_errno(r), r,
+            "cannot start '%s': %s; it belongs beside the godwit program or in PATH", path,
+            strerror(-r));
+    return 0;
+}
+
+/* Until it is gone: an interrupt meanwhile makes it quicker. */
+static void wait_end(pid_t pid, int signals)
+{
+    _cleanup_close_ int pid_fd = pidfd_open(pid, 0);
+    struct pollfd wait[] = {{.fd = pid_fd, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+    while (pid_fd >= 0 &&
+           (poll(wait, ARRAY_COUNT(wait), -1) < 0 ? errno == EINTR : !wait[0].revents)) {
+        struct signalfd_siginfo info;
+        if (wait[1].revents && read(signals, &info, sizeof info) == sizeof info)
+            kill(pid, SIGKILL);
+    }
+    waitpid(pid, NULL, 0);
+}
+
 int launch_start(const struct cli *cli, struct launch *launch, pid_t *ret_pid, json_t **ret_ready,
                  struct gw_error *error)
 {
-    char path[PATH_MAX], ready_option[32];
+    char ready_option[32];
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0)
         return FAIL(GW_CODE_NO_RESOURCE, -errno, "cannot make a pipe: %s", strerror(errno));
-    _cleanup_close_ int ready = ends[0];
-    snprintf(ready_option, sizeof ready_option, "--ready-fd=%d", ends[1]);
+    _cleanup_close_ int ready = ends[0], theirs = ends[1];
+    _cleanup_close_ int signals = viewer_open_signals();
+    struct program program = {.files = {PROGRAM_NULL, PROGRAM_NULL, PROGRAM_NULL},
+                              .file_count = 3,
+                              .kept = {theirs},
+                              .group = PROGRAM_SESSION};
+    snprintf(ready_option, sizeof ready_option, "--ready-fd=%d", theirs);
     add_first(launch, ready_option);
-    if (launch->count > LAUNCH_MAX_ARGUMENTS) {
-        close(ends[1]);
-        return FAIL(GW_CODE_INVALID, -E2BIG, "too many options");
-    }
-    launch->arguments[launch->count] = NULL;
-    find_vmm(path);
-    pid_t pid = fork();
-    if (pid == 0)
-        become_vmm(path, (char *const *)launch->arguments, ends[1]);
-    close(ends[1]);
-    if (pid < 0)
-        return FAIL(GW_CODE_NO_RESOURCE, -errno, "cannot start a process: %s", strerror(errno));
-    int r = read_ready(ready, ret_ready, error);
+    pid_t pid;
+    int r = name_descriptor(launch, &program, error);
+    if (r == 0)
+        r = spawn_vmm(launch, &program, &pid, error);
+    if (r < 0)
+        return r;
+    close(TAKE_FD(theirs));
+    r = await_ready(ready, signals, pid, ret_ready, error);
     if (r < 0) {
-        waitpid(pid, NULL, 0);
+        wait_end(pid, signals);
         return r;
     }
     *ret_pid = pid;
     return 0;
 }
 
-/* In the child: what is said on standard error stays visible. */
-static void become_answerer(const char *path, char *const *arguments, int out)
-{
-    signal(SIGPIPE, SIG_DFL);
-    int null = open("/dev/null", O_RDONLY);
-    if (null >= 0)
-        dup2(null, STDIN_FILENO);
-    dup2(out, STDOUT_FILENO);
-    execvp(path, arguments);
-    dprintf(out, CANNOT_START, strerror(errno));
-    _exit(127);
-}
-
 int launch_ask(struct launch *launch, json_t **ret_answer, struct gw_error *error)
 {
-    char path[PATH_MAX];
     int ends[2], wait_status;
-    if (launch->count > LAUNCH_MAX_ARGUMENTS)
-        return FAIL(GW_CODE_INVALID, -E2BIG, "too many options");
     if (pipe2(ends, O_CLOEXEC) < 0)
         return FAIL(GW_CODE_NO_RESOURCE, -errno, "cannot make a pipe: %s", strerror(errno));
-    _cleanup_close_ int in = ends[0];
-    launch->arguments[launch->count] = NULL;
-    find_vmm(path);
-    pid_t pid = fork();
-    if (pid == 0)
-        become_answerer(path, (char *const *)launch->arguments, ends[1]);
-    close(ends[1]);
-    if (pid < 0)
-        return FAIL(GW_CODE_NO_RESOURCE, -errno, "cannot start a process: %s", strerror(errno));
+    _cleanup_close_ int in = ends[0], out = ends[1];
+    struct program program = {.files = {PROGRAM_NULL, out, STDERR_FILENO}, .file_count = 3};
+    pid_t pid;
+    int r = spawn_vmm(launch, &program, &pid, error);
+    if (r < 0)
+        return r;
+    close(TAKE_FD(out));
     json_t *answer = read_json(in, ANSWER_LIMIT);
     if (waitpid(pid, &wait_status, 0) == pid && WIFSIGNALED(wait_status)) {
         json_decref(answer);
@@ -225,8 +286,8 @@ int launch_attend(const struct cli *cli, const char *name, pid_t pid, bool show_
     }
     if (end == VIEWER_LEFT) {
         fputc('\n', stderr);
-        cli_say("machine '%s' goes on; 'godwit console %s' comes back, 'godwit stop %s' ends it", name,
-                name, name);
+        cli_say("machine '%s' goes on; 'godwit console %s' comes back, 'godwit stop %s' ends it",
+                name, name, name);
         return EXIT_DONE;
     }
     if (end == VIEWER_INTERRUPTED)

@@ -19,8 +19,10 @@ struct launch {
 void launch_add(struct launch *launch, const char *option, const char *value);
 
 /*
- * Starts the process in a session of its own (descriptors of fd: addresses are inherited) and waits for its ready line. *ret_ready is that line
- * ({"ok": true, "pid": …, "uri": …}), *ret_pid the process, a child of ours. The error is the process's own.
+ * Starts the process in a session of its own, with the descriptor of an fd: address and no other,
+ * and waits for its ready line. *ret_ready is that line ({"ok": true, "pid": …, "uri": …}), *ret_pid
+ * the process, a child of ours. The error is the process's own. SIGINT, SIGTERM and SIGHUP end the
+ * process meanwhile, with CANCELLED, and stay blocked: viewer_run() reads them next.
  */
 int launch_start(const struct cli *cli, struct launch *launch, pid_t *ret_pid, json_t **ret_ready,
                  struct gw_error *error);

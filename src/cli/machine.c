@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/machine-name.h"
+#include "base/run-dir.h"
 
 #define FAIL(code, number, ...) gw_error_set(error, GW_LAYER_CLI, code, number, __VA_ARGS__)
 
@@ -26,6 +27,8 @@ int machine_check(const struct cli *cli, const char *name, struct gw_error *erro
         return r;
     _cleanup_free_ char *directory = machine_path(cli, name, NULL);
     struct stat found;
+    if (directory && stat(directory, &found) < 0 && errno == EACCES)
+        return run_dir_fail(error, GW_LAYER_CLI, "use", cli->run_dir, errno);
     if (!directory || stat(directory, &found) < 0 || !S_ISDIR(found.st_mode))
         return FAIL(GW_CODE_NOT_FOUND, -ENOENT,
                     "there is no machine '%s' in %s; 'godwit list' shows those that there are",
@@ -69,8 +72,7 @@ int machine_names(const struct cli *cli, char ***ret_names, size_t *ret_count,
     struct dirent **entries = NULL;
     int count = scandir(cli->run_dir, &entries, is_machine, alphasort);
     if (count < 0 && errno != ENOENT)
-        return FAIL(gw_code_from_errno(errno), -errno, "cannot read the run directory %s: %s",
-                    cli->run_dir, strerror(errno));
+        return run_dir_fail(error, GW_LAYER_CLI, "use", cli->run_dir, errno);
     if (count < 0)
         count = 0;
     char **names = calloc((size_t)count + 1, sizeof *names);

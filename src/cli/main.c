@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/program.h"
+#include "base/run-dir.h"
 #include "cli/cli.h"
 
 static void print_help(void)
@@ -83,16 +85,6 @@ static int run_command(const struct cli *cli, int argc, char **argv)
     return unknown_command(argv[0]);
 }
 
-/* $XDG_RUNTIME_DIR/godwit, else /run/godwit; the caller frees it, NULL without memory. */
-static char *default_run_dir(void)
-{
-    const char *base = getenv("XDG_RUNTIME_DIR");
-    char *path = NULL;
-    if (!base || !*base)
-        return strdup("/run/godwit");
-    return asprintf(&path, "%s/godwit", base) < 0 ? NULL : path;
-}
-
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
@@ -101,10 +93,11 @@ int main(int argc, char **argv)
         {"help", no_argument, NULL, 'h'},
         {0},
     };
-    _cleanup_free_ char *run_dir = default_run_dir();
+    _cleanup_free_ char *run_dir = run_dir_default();
     struct cli cli = {.run_dir = run_dir, .program = argv[0]};
     int option;
 
+    program_open_standard();
     signal(SIGPIPE, SIG_IGN);
     while ((option = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
         switch (option) {

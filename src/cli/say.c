@@ -23,6 +23,8 @@ int cli_fail(const struct gw_error *error)
         return EXIT_NO_MACHINE;
     if (error->code == GW_CODE_DISCONNECTED || error->code == GW_CODE_TIMEOUT)
         return EXIT_NO_ANSWER;
+    if (error->code == GW_CODE_CANCELLED)
+        return EXIT_CANCELLED;
     return EXIT_FAILED;
 }
 

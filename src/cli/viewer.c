@@ -20,8 +20,7 @@ struct viewer {
     bool show, input_open;
 };
 
-/* Blocks the ending signals for this thread and returns a descriptor that reads them. */
-static int open_signals(void)
+int viewer_open_signals(void)
 {
     sigset_t set;
     sigemptyset(&set);
@@ -104,7 +103,7 @@ int viewer_run(const struct cli *cli, const char *name, bool show_console, enum 
         gw_error_prefix(error, "machine '%s' has no console to attach to", name);
         return console;
     }
-    _cleanup_close_ int signals = open_signals();
+    _cleanup_close_ int signals = viewer_open_signals();
     struct viewer viewer = {
         .console = console, .signals = signals, .show = show_console, .input_open = show_console};
     struct termios before, raw;

@@ -11,6 +11,9 @@ enum viewer_end {
     VIEWER_INTERRUPTED, /* SIGINT, SIGTERM or SIGHUP (with a raw terminal Ctrl-C goes to the guest) */
 };
 
+/* Blocks SIGINT, SIGTERM and SIGHUP for this thread; a descriptor that reads them, close-on-exec. */
+int viewer_open_signals(void);
+
 /* Connects to the machine's console and copies both ways until one of the ends. Standard input that ends
  * only ends the input. `show_console` false: waits for the end without showing anything. */
 int viewer_run(const struct cli *cli, const char *name, bool show_console, enum viewer_end *ret_end,

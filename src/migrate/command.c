@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -12,33 +11,21 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/program.h"
 
 #define GRACE_MS 2000
 #define NAP_NS 5000000
 
-extern char **environ;
-
+/* In a session of its own: signals reach the whole pipeline, and none of it can stop for a terminal. */
 static int spawn_shell(const char *text, int fd, pid_t *ret_pid)
 {
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
-    posix_spawn_file_actions_adddup2(&actions, fd, STDIN_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, fd, STDOUT_FILENO);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
-    /* Its own session: signals reach the whole pipeline, and none of it can stop for a terminal. */
-    posix_spawnattr_setflags(&attributes,
-                             POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
     char *const arguments[] = {"sh", "-c", (char *)text, NULL};
-    int r = -posix_spawn(ret_pid, "/bin/sh", &actions, &attributes, arguments, environ);
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
-    return r;
+    const struct program program = {.path = "/bin/sh",
+                                .arguments = arguments,
+                                .files = {fd, fd, STDERR_FILENO},
+                                .file_count = 3,
+                                .group = PROGRAM_SESSION};
+    return program_start(&program, ret_pid);
 }
 
 int command_start(const char *text, struct command *ret_command, int *ret_fd,

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * passt says that it serves by writing its process id where --pid tells: here a pipe, its standard
- * output (it closes all other descriptors that it knows nothing of), by the name it has among the
- * process's own. It may drop root for another user before it opens that, so the pipe is everybody's
- * to write. Who was killed before that was read has closed the pipe, and passt ends writing to it.
+ * output, by the name it has among the process's own. It may drop root for another user before it
+ * opens that, so the pipe is everybody's to write. Who was killed before that was read has closed
+ * the pipe, and passt ends writing to it.
  */
 #include "net/passt.h"
 
@@ -20,16 +20,13 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "net/child.h"
+#include "base/program.h"
 
 #define READY_MS 5000
 #define LOOK_MS 3000
 #define END_MS 1000
 #define ARGUMENTS_MAX 64
 #define PATH_BYTES 64
-
-/* Numbers in the child. */
-enum { CHILD_STREAM = 3, CHILD_FIRST_FREE = 10 };
 
 void passt_init(struct passt *passt)
 {
@@ -44,7 +41,7 @@ static void close_one(int *fd)
 
 /* ---- Starting ---- */
 
-/* Both ends of what is between us and the child; the child's are out of the way of its numbers. */
+/* Both ends of what is between us and the child. */
 struct ends {
     int stream[2], ready[2], error[2]; /* ours, the child's; -1: none of these */
 };
@@ -58,22 +55,12 @@ static void close_ends(struct ends *ends)
     }
 }
 
-static int move_up(int *fd)
-{
-    int moved = fcntl(*fd, F_DUPFD_CLOEXEC, CHILD_FIRST_FREE);
-    if (moved < 0)
-        return -errno;
-    close(*fd);
-    *fd = moved;
-    return 0;
-}
-
 static int open_stream(struct ends *ends)
 {
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends->stream) < 0 ||
         fcntl(ends->stream[0], F_SETFL, O_NONBLOCK) < 0)
         return -errno;
-    return move_up(&ends->stream[1]);
+    return 0;
 }
 
 static int open_ends(struct ends *ends)
@@ -82,21 +69,20 @@ static int open_ends(struct ends *ends)
         fchmod(ends->ready[1], 0622) < 0 || fcntl(ends->ready[0], F_SETFL, O_NONBLOCK) < 0 ||
         fcntl(ends->error[0], F_SETFL, O_NONBLOCK) < 0)
         return -errno;
-    int r = move_up(&ends->ready[1]);
-    return r < 0 ? r : move_up(&ends->error[1]);
+    return 0;
 }
 
+/* In a process group of its own: a terminal's signals reach us alone. */
 static int spawn_with(const struct ends *ends, char *const *arguments, pid_t *ret_pid)
 {
-    posix_spawn_file_actions_t files;
-    posix_spawn_file_actions_init(&files);
-    posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDWR, 0);
-    posix_spawn_file_actions_adddup2(&files, ends->ready[1] >= 0 ? ends->ready[1] : ends->error[1],
-                                     STDOUT_FILENO);
-    posix_spawn_file_actions_adddup2(&files, ends->error[1], STDERR_FILENO);
-    if (ends->stream[1] >= 0)
-        posix_spawn_file_actions_adddup2(&files, ends->stream[1], CHILD_STREAM);
-    return child_spawn(&files, arguments, ret_pid);
+    bool has_stream = ends->stream[1] >= 0;
+    const struct program program = {
+        .arguments = arguments,
+        .files = {PROGRAM_NULL, ends->ready[1] >= 0 ? ends->ready[1] : ends->error[1], ends->error[1],
+                  ends->stream[1]}, /* --fd 3 */
+        .file_count = has_stream ? 4 : 3,
+        .group = PROGRAM_GROUP_OWN};
+    return program_start(&program, ret_pid);
 }
 
 struct arguments {
@@ -174,9 +160,7 @@ static int ask(char *option, char *text, size_t room)
     pid_t pid;
     if (pipe2(ends.error, O_CLOEXEC) < 0)
         return -errno;
-    int r = move_up(&ends.error[1]);
-    if (r == 0)
-        r = spawn_with(&ends, arguments, &pid);
+    int r = spawn_with(&ends, arguments, &pid);
     if (r < 0)
         return r;
     close_one(&ends.error[1]);

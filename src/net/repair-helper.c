@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 
 #include "base/cleanup.h"
-#include "net/child.h"
+#include "base/program.h"
 #include "net/repair-keep.h"
 
 #define CONNECT_MS 500
@@ -47,12 +47,11 @@ static void close_place(struct place *place)
 static int spawn(char *path, pid_t *ret_pid)
 {
     char *const arguments[] = {"passt-repair", path, NULL};
-    posix_spawn_file_actions_t files;
-    posix_spawn_file_actions_init(&files);
-    posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDWR, 0);
-    posix_spawn_file_actions_adddup2(&files, STDIN_FILENO, STDOUT_FILENO);
-    posix_spawn_file_actions_adddup2(&files, STDIN_FILENO, STDERR_FILENO);
-    return child_spawn(&files, arguments, ret_pid);
+    const struct program program = {.arguments = arguments,
+                                .files = {PROGRAM_NULL, PROGRAM_NULL, PROGRAM_NULL},
+                                .file_count = 3,
+                                .group = PROGRAM_GROUP_OWN};
+    return program_start(&program, ret_pid);
 }
 
 static int await(const struct place *place, pid_t pid, int *ret_fd)

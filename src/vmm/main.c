@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * godwit-vmm: one process is one machine. Order of birth: options, directory and lock, log,
- * machine, control and console sockets, guest (or listening address), and only then the word on
- * --ready-fd: whoever reads it finds everything in place.
+ * godwit-vmm: one process is one machine. Order of birth: options, signals, directory and lock,
+ * log, machine, control and console sockets, guest (or listening address), and only then the word
+ * on --ready-fd: whoever reads it finds everything in place. A birth that fails before it leaves
+ * nothing in the run directory; an earlier machine's record there stays as it was.
  */
 #include <signal.h>
 #include <string.h>
 #include <sys/signalfd.h>
 
 #include "base/cleanup.h"
+#include "base/program.h"
 #include "vmm/cpu-report.h"
 #include "vmm/json-text.h"
 #include "vmm/listener.h"
@@ -26,18 +28,17 @@ struct process {
     struct machine *machine;
 };
 
-/* Steals `word`. */
-static void tell_ready(struct process *process, json_t *word)
+/* Steals `word`. False when whoever asked for it is not there any more. */
+static bool tell_ready(struct process *process, json_t *word)
 {
     _cleanup_free_ char *text = word ? json_dumps(word, 0) : NULL;
-    int fd = TAKE_FD(process->options.ready_fd);
+    _cleanup_close_ int fd = TAKE_FD(process->options.ready_fd);
 
     json_decref(word);
-    if (fd < 0)
-        return;
-    if (text && dprintf(fd, "%s\n", text) < 0)
-        log_line("cannot write to --ready-fd: %s", strerror(errno));
-    close(fd);
+    if (fd < 0 || !text || dprintf(fd, "%s\n", text) >= 0)
+        return true;
+    log_line("cannot write to --ready-fd: %s", strerror(errno));
+    return errno != EPIPE;
 }
 
 static int tell_failure(struct process *process, const struct gw_error *error, int exit_status)
@@ -49,14 +50,14 @@ static int tell_failure(struct process *process, const struct gw_error *error, i
     return exit_status;
 }
 
-static void tell_success(struct process *process)
+static bool tell_success(struct process *process)
 {
     json_t *word = json_pack("{s:b, s:i}", "ok", 1, "pid", (int)getpid());
     const char *uri = machine_incoming_uri(process->machine);
 
     if (uri)
         json_object_set_new(word, "uri", json_text(uri));
-    tell_ready(process, word);
+    return tell_ready(process, word);
 }
 
 static void on_event(void *opaque, const char *name, json_t *data)
@@ -111,12 +112,12 @@ static int listen_in(struct process *process, const char *file, void (*connected
     return listener_new(process->loop, path, connected, process, ret_listener, error);
 }
 
+static const int end_signals[] = {SIGTERM, SIGINT, SIGHUP};
+
 static int watch_signals(struct process *process, struct gw_error *error)
 {
-    static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
-
-    for (size_t i = 0; i < ARRAY_COUNT(signals); i++) {
-        int r = sd_event_add_signal(process->loop, NULL, signals[i] | SD_EVENT_SIGNAL_PROCMASK,
+    for (size_t i = 0; i < ARRAY_COUNT(end_signals); i++) {
+        int r = sd_event_add_signal(process->loop, NULL, end_signals[i] | SD_EVENT_SIGNAL_PROCMASK,
                                     on_signal, process);
 
         if (r < 0)
@@ -126,17 +127,46 @@ static int watch_signals(struct process *process, struct gw_error *error)
     return 0;
 }
 
-static int set_up(struct process *process, struct gw_error *error)
+/* Before there are threads, which inherit the mask, and anything that a signal would leave behind.
+ */
+static int open_loop(struct process *process, struct gw_error *error)
 {
-    struct machine_callbacks callbacks = {.opaque = process, .event = on_event, .ended = on_ended};
     int r = sd_event_default(&process->loop);
 
     if (r < 0)
         return gw_error_set(error, GW_LAYER_VMM, GW_CODE_NO_RESOURCE, r,
                             "cannot set up the event loop: %s", strerror(-r));
-    r = watch_signals(process, error); /* before there are threads, which inherit the mask */
-    if (r == 0)
-        r = machine_new(&process->options, &process->rundir, process->loop, &callbacks,
+    return watch_signals(process, error);
+}
+
+/* A signal that came before the machine was set up: the loop is not there yet to handle it. */
+static int check_interrupt(struct gw_error *error)
+{
+    sigset_t pending;
+
+    sigpending(&pending);
+    for (size_t i = 0; i < ARRAY_COUNT(end_signals); i++)
+        if (sigismember(&pending, end_signals[i]))
+            return gw_error_set(error, GW_LAYER_VMM, GW_CODE_CANCELLED, -EINTR,
+                                "interrupted by signal %d before the machine was set up",
+                                end_signals[i]);
+    return 0;
+}
+
+/* From here on the directory is this machine's, not that of an earlier one of the same name. */
+static void begin_record(struct process *process)
+{
+    json_t *config = options_json(&process->options);
+
+    rundir_begin(&process->rundir);
+    rundir_write_json(&process->rundir, "config.json", config);
+    json_decref(config);
+}
+
+static int set_up(struct process *process, struct gw_error *error)
+{
+    struct machine_callbacks callbacks = {.opaque = process, .event = on_event, .ended = on_ended};
+    int r = machine_new(&process->options, &process->rundir, process->loop, &callbacks,
                         &process->machine, error);
     if (r == 0)
         r = qmp_server_new(process->loop, qmp_commands, qmp_command_count, process->machine,
@@ -145,7 +175,15 @@ static int set_up(struct process *process, struct gw_error *error)
         r = listen_in(process, "control", on_control, &process->control, error);
     if (r == 0)
         r = listen_in(process, "console", on_console, &process->console, error);
-    return r < 0 ? r : machine_begin(process->machine, error);
+    if (r == 0)
+        r = check_interrupt(error);
+    if (r == 0)
+        r = machine_begin(process->machine, error);
+    if (r == 0 && !process->options.incoming) /* a guest that is arriving is not ours to drop */
+        r = check_interrupt(error);
+    if (r == 0)
+        begin_record(process);
+    return r;
 }
 
 static void tear_down(struct process *process)
@@ -154,7 +192,6 @@ static void tear_down(struct process *process)
     listener_free(process->console);
     qmp_server_free(process->server);
     machine_free(process->machine);
-    sd_event_unref(process->loop);
 }
 
 static int failure_status(const struct gw_error *error)
@@ -165,30 +202,48 @@ static int failure_status(const struct gw_error *error)
     return taken ? EXIT_STATUS_TAKEN : EXIT_STATUS_FAILED;
 }
 
-static int run(struct process *process)
+/* Of a machine that is set up, to its end. */
+static int attend(struct process *process)
+{
+    if (!tell_success(process))
+        machine_end(process->machine, "host-signal", EXIT_STATUS_FAILED,
+                    "ended: the command that started it was gone before it was set up");
+    return sd_event_loop(process->loop);
+}
+
+static int run_in_directory(struct process *process)
 {
     struct gw_error error = {.layer = GW_LAYER_VMM, .code = GW_CODE_INTERNAL};
-    _cleanup_free_ char *log_path = NULL;
-    json_t *config;
+    _cleanup_free_ char *log_path = rundir_path(&process->rundir, "vmm.log");
     int status;
 
-    if (rundir_open(process->options.run_dir, process->options.name, &process->rundir, &error) < 0)
-        return tell_failure(process, &error, failure_status(&error));
-    log_path = rundir_path(&process->rundir, "vmm.log");
     if (log_path)
         log_open(log_path);
-    config = options_json(&process->options);
-    rundir_write_json(&process->rundir, "config.json", config);
-    json_decref(config);
     if (set_up(process, &error) < 0) {
         status = tell_failure(process, &error, failure_status(&error));
-    } else {
-        tell_success(process);
-        status = sd_event_loop(process->loop);
+        tear_down(process);
+        rundir_abandon(&process->rundir);
+        return status;
     }
+    status = attend(process);
     tear_down(process);
     rundir_close(&process->rundir);
     return status < 0 ? EXIT_STATUS_FAILED : status;
+}
+
+static int run(struct process *process)
+{
+    struct gw_error error = {.layer = GW_LAYER_VMM, .code = GW_CODE_INTERNAL};
+    int r = open_loop(process, &error);
+
+    if (r == 0)
+        r = rundir_open(process->options.run_dir, process->options.name, &process->rundir, &error);
+    if (r == 0)
+        r = run_in_directory(process);
+    else
+        r = tell_failure(process, &error, failure_status(&error));
+    sd_event_unref(process->loop);
+    return r;
 }
 
 int main(int argc, char **argv)
@@ -197,6 +252,7 @@ int main(int argc, char **argv)
     struct gw_error error;
     int status = EXIT_STATUS_DONE;
 
+    program_open_standard();
     signal(SIGPIPE, SIG_IGN);
     if (cpu_report_asked(argc, argv))
         return cpu_report_answer(argc, argv);

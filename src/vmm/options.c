@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmm/options.h"
 
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <string.h>
@@ -8,8 +9,8 @@
 #include "base/cleanup.h"
 #include "base/machine-name.h"
 #include "base/parse.h"
+#include "base/run-dir.h"
 #include "vmm/json-text.h"
-#include "vmm/rundir.h"
 
 #define DEFAULT_MEMORY_BYTES ((uint64_t)512 << 20)
 #define MAX_MEMORY_BYTES ((uint64_t)1 << 40)
@@ -331,6 +332,7 @@ static int set_option(struct vmm_options *options, int option, const char *value
     case OPTION_READY_FD:
         r = set_number("--ready-fd", value, INT32_MAX, &number, error);
         options->ready_fd = r < 0 ? -1 : (int)number;
+        (void)fcntl(options->ready_fd, F_SETFD, FD_CLOEXEC);
         return r;
     case OPTION_VERSION:
     case OPTION_HELP:
@@ -405,7 +407,7 @@ enum options_result options_parse(int argc, char **argv, struct vmm_options *ret
     if (ret_options->config.clock == GW_CLOCK_INSTRUCTIONS)
         ret_options->config.vmclock = false; /* its guest is never told of moves */
     if (!ret_options->run_dir)
-        ret_options->run_dir = rundir_default_base();
+        ret_options->run_dir = run_dir_default();
     return check(ret_options, error) < 0 ? OPTIONS_WRONG : OPTIONS_RUN;
 }
 

@@ -8,7 +8,10 @@
 
 #include "base/cleanup.h"
 #include "base/machine-name.h"
+#include "base/run-dir.h"
 #include "vmm/log.h"
+
+#define LOCK_TRIES 10
 
 static int fail_at(struct gw_error *error, const char *what, const char *path, int error_number)
 {
@@ -19,16 +22,6 @@ static int fail_at(struct gw_error *error, const char *what, const char *path, i
 static int no_memory(struct gw_error *error)
 {
     return gw_error_set(error, GW_LAYER_VMM, GW_CODE_NO_RESOURCE, -ENOMEM, "out of memory");
-}
-
-char *rundir_default_base(void)
-{
-    const char *runtime = getenv("XDG_RUNTIME_DIR");
-    char *base = NULL;
-
-    if (!runtime || !runtime[0])
-        return strdup("/run/godwit");
-    return asprintf(&base, "%s/godwit", runtime) < 0 ? NULL : base;
 }
 
 char *rundir_path(const struct rundir *rundir, const char *file)
@@ -50,11 +43,11 @@ static int make_directories(const char *path, struct gw_error *error)
             continue;
         *slash = 0;
         if (mkdir(copy, 0700) < 0 && errno != EEXIST)
-            return fail_at(error, "make the directory", copy, errno);
+            return run_dir_fail(error, GW_LAYER_VMM, "make", copy, errno);
         *slash = '/';
     }
     if (mkdir(copy, 0700) < 0 && errno != EEXIST)
-        return fail_at(error, "make the directory", copy, errno);
+        return run_dir_fail(error, GW_LAYER_VMM, "make", copy, errno);
     return 0;
 }
 
@@ -82,6 +75,16 @@ static int check_directory(const char *path, struct gw_error *error)
     return 0;
 }
 
+/* Not when the directory was removed between open and lock. */
+static bool is_file(int fd, const char *path)
+{
+    struct stat ours, there;
+
+    return fstat(fd, &ours) == 0 && lstat(path, &there) == 0 && ours.st_dev == there.st_dev &&
+           ours.st_ino == there.st_ino;
+}
+
+/* -ESTALE when the lock is not that of the name any more. */
 static int take_lock(struct rundir *rundir, struct gw_error *error)
 {
     _cleanup_free_ char *path = rundir_path(rundir, "lock");
@@ -95,7 +98,7 @@ static int take_lock(struct rundir *rundir, struct gw_error *error)
     if (rundir->lock_fd < 0)
         return fail_at(error, "open", path, errno);
     if (flock(rundir->lock_fd, LOCK_EX | LOCK_NB) == 0)
-        return 0;
+        return is_file(rundir->lock_fd, path) ? 0 : fail_at(error, "lock", path, ESTALE);
     if (errno != EWOULDBLOCK)
         return fail_at(error, "lock", path, errno);
     pid_file = fopen(pid_path, "re");
@@ -109,6 +112,7 @@ static int take_lock(struct rundir *rundir, struct gw_error *error)
 }
 
 static const char *const living_files[] = {"control", "console", "pid"};
+static const char *const kept_files[] = {"status.json", "owner.json", "config.json", "vmm.log"};
 
 static void remove_file(const struct rundir *rundir, const char *file)
 {
@@ -124,6 +128,13 @@ static void remove_living_files(const struct rundir *rundir)
         remove_file(rundir, living_files[i]);
 }
 
+static bool has_file(const struct rundir *rundir, const char *file)
+{
+    _cleanup_free_ char *path = rundir_path(rundir, file);
+
+    return path && access(path, F_OK) == 0;
+}
+
 static int furnish(struct rundir *rundir, struct gw_error *error)
 {
     _cleanup_free_ char *flights = rundir_path(rundir, "flights");
@@ -133,7 +144,7 @@ static int furnish(struct rundir *rundir, struct gw_error *error)
     if (!flights || !pid_path)
         return no_memory(error);
     remove_living_files(rundir);
-    remove_file(rundir, "status.json");
+    rundir->has_past = has_file(rundir, "owner.json") || has_file(rundir, "status.json");
     if (mkdir(flights, 0700) < 0 && errno != EEXIST)
         return fail_at(error, "make the directory", flights, errno);
     pid_fd = open(pid_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -164,11 +175,16 @@ int rundir_open(const char *base, const char *name, struct rundir *ret_rundir,
         free(rundir.name);
         return no_memory(error);
     }
-    r = make_directories(rundir.path, error);
-    if (r == 0)
-        r = check_directory(rundir.path, error);
-    if (r == 0)
-        r = take_lock(&rundir, error);
+    r = -ESTALE;
+    for (int tries = 0; tries < LOCK_TRIES && r == -ESTALE; tries++) {
+        if (rundir.lock_fd >= 0)
+            close(TAKE_FD(rundir.lock_fd));
+        r = make_directories(rundir.path, error);
+        if (r == 0)
+            r = check_directory(rundir.path, error);
+        if (r == 0)
+            r = take_lock(&rundir, error);
+    }
     if (r == 0)
         r = furnish(&rundir, error);
     if (r < 0) {
@@ -179,11 +195,30 @@ int rundir_open(const char *base, const char *name, struct rundir *ret_rundir,
     return 0;
 }
 
+void rundir_begin(const struct rundir *rundir)
+{
+    remove_file(rundir, "status.json");
+}
+
 void rundir_close(struct rundir *rundir)
 {
     if (rundir->path)
         remove_living_files(rundir);
     release(rundir);
+}
+
+void rundir_abandon(struct rundir *rundir)
+{
+    _cleanup_free_ char *flights = rundir_path(rundir, "flights");
+
+    if (!rundir->has_past && flights && (rmdir(flights) == 0 || errno == ENOENT)) {
+        for (size_t i = 0; i < ARRAY_COUNT(kept_files); i++)
+            remove_file(rundir, kept_files[i]);
+        remove_living_files(rundir);
+        remove_file(rundir, "lock");
+        rmdir(rundir->path);
+    }
+    rundir_close(rundir);
 }
 
 void rundir_write_json(const struct rundir *rundir, const char *file, const json_t *document)

@@ -14,20 +14,23 @@ struct rundir {
     char *path; /* RUNDIR/NAME */
     char *name;
     int lock_fd;
+    bool has_past; /* an earlier machine's record was there */
 };
-
-/* $XDG_RUNTIME_DIR/godwit, else /run/godwit; from malloc, NULL without memory. */
-char *rundir_default_base(void);
 
 /*
  * Makes base and machine directory where they are missing, takes the lock, writes the pid, and
- * removes what a killed process left: sockets, last status. -EBUSY with the pid when another
- * process has the name.
+ * removes the sockets that a killed process left. -EBUSY with the pid when another process has the
+ * name.
  */
 int rundir_open(const char *base, const char *name, struct rundir *ret_rundir,
                 struct gw_error *error);
+/* The machine is set up: removes the last status of an earlier one. */
+void rundir_begin(const struct rundir *rundir);
 /* Removes sockets and pid file, and unlocks. Fine on a zeroed struct whose lock_fd is -1. */
 void rundir_close(struct rundir *rundir);
+/* The same for a machine that was never set up: its directory goes too, unless an earlier machine
+ * left its record there. */
+void rundir_abandon(struct rundir *rundir);
 
 /* Path of a file in it, from malloc; NULL without memory. */
 char *rundir_path(const struct rundir *rundir, const char *file);

@@ -109,9 +109,42 @@ static void leftovers_of_a_killed_process_are_replaced(void **state)
     assert_int_equal(rundir_open(base, "one", &rundir, NULL), 0);
     assert_false(exists("one/control"));
     assert_false(exists("one/console"));
-    assert_false(exists("one/status.json"));
     assert_true(exists("one/owner.json"));
+    rundir_begin(&rundir);
+    assert_false(exists("one/status.json"));
     rundir_close(&rundir);
+}
+
+static void a_machine_that_was_never_set_up_leaves_nothing(void **state)
+{
+    struct rundir rundir;
+
+    assert_int_equal(rundir_open(base, "one", &rundir, NULL), 0);
+    touch("one/vmm.log");
+    touch("one/control");
+    touch("one/owner.json");
+    rundir_abandon(&rundir);
+    assert_false(exists("one"));
+}
+
+static void what_an_earlier_machine_left_stays(void **state)
+{
+    static const char *const left[] = {"one/status.json", "one/owner.json", "one/flights/log"};
+
+    for (size_t i = 0; i < sizeof left / sizeof *left; i++) {
+        struct rundir rundir;
+        char path[200];
+
+        assert_int_equal(rundir_open(base, "one", &rundir, NULL), 0);
+        rundir_close(&rundir);
+        touch(left[i]);
+        assert_int_equal(rundir_open(base, "one", &rundir, NULL), 0);
+        rundir_abandon(&rundir);
+        assert_true(exists(left[i]));
+        assert_false(exists("one/pid"));
+        snprintf(path, sizeof path, "%s/%s", base, left[i]);
+        unlink(path);
+    }
 }
 
 static void end_leaves_what_tells_the_story(void **state)
@@ -148,6 +181,7 @@ static void base_that_cannot_be_made_is_named(void **state)
 
     assert_true(rundir_open("/proc/godwit", "one", &rundir, &error) < 0);
     assert_non_null(strstr(error.message, "'/proc/godwit'"));
+    assert_non_null(strstr(error.message, "--run-dir DIR, or set XDG_RUNTIME_DIR"));
 }
 
 static void only_a_released_machine_may_not_be_run_again(void **state)
@@ -174,6 +208,8 @@ int main(void)
         TEST(directory_open_to_others_is_refused_and_left_alone),
         TEST(second_process_is_refused_and_told_the_first),
         TEST(leftovers_of_a_killed_process_are_replaced),
+        TEST(a_machine_that_was_never_set_up_leaves_nothing),
+        TEST(what_an_earlier_machine_left_stays),
         TEST(end_leaves_what_tells_the_story),
         TEST(symbolic_link_is_no_machine_directory),
         cmocka_unit_test(base_that_cannot_be_made_is_named),
