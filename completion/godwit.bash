@@ -11,7 +11,7 @@ _godwit_machines() {
 
 _godwit() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
-    local verbs="run receive migrate list status console stop log explain reclaim cpu"
+    local verbs="run receive migrate list status console stop remove log explain reclaim cpu"
     local machine="--name --disk --net --serial --memory-backing --dirty-tracking --detach --help"
     local verb='' _godwit_run_dir='' i named=0 wants=''
     COMPREPLY=()
@@ -55,6 +55,7 @@ _godwit() {
     status|log) wants="--json --help $(_godwit_machines)" ;;
     console) wants="--help $(_godwit_machines)" ;;
     stop) wants="--force --timeout --help $(_godwit_machines)" ;;
+    remove) wants="--ended --help $(_godwit_machines)" ;;
     explain) wants="--svg --help $(_godwit_machines)" ;;
     reclaim) wants="--fenced --help $(_godwit_machines)" ;;
     cpu)

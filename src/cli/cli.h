@@ -46,6 +46,7 @@ int cmd_console(const struct cli *cli, int argc, char **argv);
 int cmd_stop(const struct cli *cli, int argc, char **argv);
 int cmd_log(const struct cli *cli, int argc, char **argv);
 int cmd_explain(const struct cli *cli, int argc, char **argv);
+int cmd_remove(const struct cli *cli, int argc, char **argv);
 int cmd_reclaim(const struct cli *cli, int argc, char **argv);
 int cmd_cpu(const struct cli *cli, int argc, char **argv);
 

@@ -21,10 +21,8 @@ int cmd_console(const struct cli *cli, int argc, char **argv)
     if (viewer_run(cli, argv[1], true, &end, &error) < 0)
         return cli_fail(&error);
     if (end == VIEWER_CLOSED) {
-        json_t *status = machine_file(cli, argv[1], "status.json");
-        const char *verdict = json_string_value(json_object_get(status, "verdict"));
-        cli_say("machine '%s': %s", argv[1], verdict ? verdict : "its process is gone");
-        json_decref(status);
+        _cleanup_free_ char *words = machine_last_words(cli, argv[1]);
+        cli_say("machine '%s': %s", argv[1], words);
     }
     return EXIT_DONE;
 }

@@ -18,12 +18,8 @@ static json_t *describe(const struct cli *cli, const char *name)
         json_is_object(found))
         return found;
     json_decref(found);
-    json_t *left = machine_file(cli, name, "status.json");
-    const char *verdict = json_string_value(json_object_get(left, "verdict"));
-    found = json_pack("{s:s, s:s, s:s}", "name", name, "status", "ended", "verdict",
-                      verdict ? verdict : "its process is gone and left no last words");
-    json_decref(left);
-    return found;
+    _cleanup_free_ char *words = machine_last_words(cli, name);
+    return json_pack("{s:s, s:s, s:s?}", "name", name, "status", "ended", "verdict", words);
 }
 
 static void print_row(json_t *machine)

@@ -23,6 +23,8 @@ static json_t *gather(const struct cli *cli, const char *name)
             json_object_set_new(all, "migration", value);
     } else {
         json_object_set_new(all, "no-process", json_string(error.message));
+        _cleanup_free_ char *words = machine_last_words(cli, name);
+        json_object_set_new(all, "last-words", json_string(words));
         json_t *last = machine_file(cli, name, "status.json");
         if (last)
             json_object_set_new(all, "last", last);
@@ -126,7 +128,7 @@ int cmd_status(const struct cli *cli, int argc, char **argv)
         if (machine)
             print_machine(machine);
         else
-            printf("status     no process; %s\n", *text(last, "verdict") ? text(last, "verdict") : "it left no last words");
+            printf("status     no process; %s\n", text(all, "last-words"));
         if (json_object_get(all, "ownership"))
             print_ownership(json_object_get(all, "ownership"));
         print_migration(machine ? json_object_get(all, "migration") : json_object_get(last, "migration"));

@@ -79,6 +79,15 @@ const struct cli_command cli_commands[] = {
      "must have a driver for the button (Linux: virtio_input) and somebody who acts on it, as\n"
      "systemd-logind and acpid do. --force ends the process at once, as pulling the plug does.\n",
      cmd_stop},
+    {"remove", "remove what an ended machine left",
+     "usage: godwit remove NAME\n"
+     "       godwit remove --ended\n\n"
+     "Removes the last status, the ownership record, the log and the migration logs of a machine\n"
+     "whose process has ended.\n\n"
+     "  --ended          of all such machines\n\n"
+     "A machine that runs stays, and one of which it is not known where it runs: the sentence\n"
+     "says what to do.\n",
+     cmd_remove},
     {"log", "list the flights (migrations) of a machine", "usage: godwit log NAME [--json]\n",
      cmd_log},
     {"explain", "tell one flight in sentences, or draw it",

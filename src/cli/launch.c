@@ -263,8 +263,11 @@ static int last_words(const struct cli *cli, const char *name, int wait_status)
 {
     json_t *status = machine_file(cli, name, "status.json");
     const char *sentence = json_string_value(json_object_get(status, "verdict"));
+    const char *moved_to = machine_moved_to(status);
     if (WIFSIGNALED(wait_status))
         cli_say("machine '%s': its process was killed by signal %d", name, WTERMSIG(wait_status));
+    else if (moved_to)
+        cli_say("machine '%s' has moved to %s (this terminal is free again)", name, moved_to);
     else if (sentence)
         cli_say("machine '%s': %s", name, sentence);
     json_decref(status);

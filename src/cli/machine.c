@@ -45,11 +45,8 @@ int machine_connect(const struct cli *cli, const char *name, struct qmp_client *
     _cleanup_free_ char *socket_path = machine_path(cli, name, "control");
     r = qmp_client_open(socket_path, ret_client, error);
     if (r == -ENOENT || r == -ECONNREFUSED) {
-        json_t *status = machine_file(cli, name, "status.json");
-        const char *words = json_string_value(json_object_get(status, "verdict"));
-        FAIL(GW_CODE_DISCONNECTED, r, "machine '%s' has no process (%s)", name,
-             words ? words : "it left no last status");
-        json_decref(status);
+        _cleanup_free_ char *words = machine_last_words(cli, name);
+        FAIL(GW_CODE_DISCONNECTED, r, "machine '%s' has no process (%s)", name, words);
     }
     return r;
 }
@@ -58,6 +55,68 @@ json_t *machine_file(const struct cli *cli, const char *name, const char *file)
 {
     _cleanup_free_ char *path = machine_path(cli, name, file);
     return path ? json_load_file(path, JSON_REJECT_DUPLICATES, NULL) : NULL;
+}
+
+/* The last line of a log, without its time; NULL when there is none. */
+static char *last_line(FILE *log)
+{
+    char *line = NULL, *last = NULL;
+    size_t room = 0;
+    ssize_t length;
+    while ((length = getline(&line, &room, log)) > 0) {
+        int stamp = 0;
+        if (line[length - 1] == '\n')
+            line[length - 1] = '\0';
+        if (sscanf(line, "%*4d-%*2d-%*2d %*2d:%*2d:%*2d.%*3d %n", &stamp) < 0 || !line[stamp])
+            continue;
+        free(last);
+        last = strdup(line + stamp);
+    }
+    free(line);
+    return last;
+}
+
+/* A log holds what others said. */
+static void make_harmless(char *text)
+{
+    json_t *valid = json_string(text); /* NULL when it is not UTF-8 */
+    for (unsigned char *at = (unsigned char *)text; *at; at++)
+        if (*at == 0xc2 && at[1] < 0xa0) /* a control character of Latin-1, which has two bytes */
+            at[0] = at[1] = '?';
+        else if (*at < ' ' || *at == 0x7f || (*at >= 0x80 && !valid))
+            *at = '?';
+    json_decref(valid);
+}
+
+char *machine_last_words(const struct cli *cli, const char *name)
+{
+    _cleanup_free_ char *path = machine_path(cli, name, "vmm.log");
+    json_t *status = machine_file(cli, name, "status.json");
+    const char *verdict = json_string_value(json_object_get(status, "verdict"));
+    _cleanup_fclose_ FILE *log = verdict || !path ? NULL : fopen(path, "re");
+    _cleanup_free_ char *line = log ? last_line(log) : NULL;
+    char *words = NULL;
+    if (verdict)
+        words = strdup(verdict);
+    else if (!line)
+        words = strdup("its process is gone and left no last words");
+    else if (asprintf(&words, "its process is gone and left no last status; its log ends with: %s",
+                      line) < 0)
+        words = NULL;
+    if (words)
+        make_harmless(words);
+    json_decref(status);
+    return words;
+}
+
+const char *machine_moved_to(const json_t *last)
+{
+    const char *status = "", *migration = "", *uri = NULL;
+    json_unpack((json_t *)last, "{s:s, s:{s:s, s?:{s?:s}}}", "status", &status, "migration", "status",
+                &migration, "x-godwit", "uri", &uri);
+    if (strcmp(status, "postmigrate") != 0 || strcmp(migration, "completed") != 0)
+        return NULL;
+    return uri ? uri : "another process";
 }
 
 static int is_machine(const struct dirent *entry)

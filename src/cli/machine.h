@@ -24,6 +24,13 @@ int machine_connect(const struct cli *cli, const char *name, struct qmp_client *
 int machine_names(const struct cli *cli, char ***ret_names, size_t *ret_count, struct gw_error *error);
 void machine_names_free(char **names, size_t count);
 
+/* How a machine whose process is gone ended, in a sentence: from its last status, or else the last
+ * line of its log. Harmless on a terminal. From malloc, NULL without memory. */
+char *machine_last_words(const struct cli *cli, const char *name);
+
+/* Where the guest moved to and runs, as `last`, its status.json, says; NULL when it does not. */
+const char *machine_moved_to(const json_t *last);
+
 /* NAME/FILE as a JSON object, or NULL (missing or damaged). The caller frees it. */
 json_t *machine_file(const struct cli *cli, const char *name, const char *file);
 

@@ -429,6 +429,19 @@ void machine_end(struct machine *machine, const char *reason, int exit_status, c
     loop_calls_post(machine->calls, end_posted, machine, NULL);
 }
 
+void machine_quit(struct machine *machine)
+{
+    const char *peer = machine->uri ? machine->uri : "its destination";
+    char verdict[1024] = "ended by request (quit)";
+
+    if (machine->given_away && machine->info.status == GW_MIGRATE_COMPLETED)
+        snprintf(verdict, sizeof verdict, "moved to %s", peer);
+    else if (machine->given_away)
+        snprintf(verdict, sizeof verdict,
+                 "ended by request (quit) while it was not known whether the guest runs at %s", peer);
+    machine_end(machine, "host-qmp-quit", EXIT_STATUS_DONE, verdict);
+}
+
 static void write_last_status(struct machine *machine)
 {
     json_t *status = json_pack("{s:s, s:i, s:s, s:o, s:i, s:o}", "name", machine->options->name,

@@ -49,6 +49,8 @@ int machine_begin(struct machine *machine, struct gw_error *error);
 /* Ends the process's work in order: migrations are cancelled, the guest is stopped, `ended`
  * follows. */
 void machine_end(struct machine *machine, const char *reason, int exit_status, const char *verdict);
+/* The same, by request: the verdict tells where the guest is, if it was given away. */
+void machine_quit(struct machine *machine);
 
 const char *machine_status(const struct machine *machine); /* docs/control.md, query-status */
 bool machine_running(const struct machine *machine);

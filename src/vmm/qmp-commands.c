@@ -44,11 +44,7 @@ static json_t *run_cont(struct qmp_call *call, struct gw_error *error)
 
 static json_t *run_quit(struct qmp_call *call, struct gw_error *error)
 {
-    const char *status = machine_status(call->backend);
-
-    machine_end(call->backend, "host-qmp-quit", EXIT_STATUS_DONE,
-                strcmp(status, "postmigrate") == 0 ? "the machine was given away"
-                                                   : "ended by request (quit)");
+    machine_quit(call->backend);
     return json_object();
 }
 

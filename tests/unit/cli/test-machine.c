@@ -63,6 +63,33 @@ static void a_machine_without_a_process_tells_its_last_words(void **state)
     rmdir(directory);
 }
 
+static void a_machine_without_a_status_tells_the_end_of_its_log(void **state)
+{
+    static const struct {
+        const char *log, *words;
+    } cases[] = {
+        {"", "its process is gone and left no last words"},
+        {"2026-11-21 10:00:00.123 first\n2026-11-21 10:00:01.456 cannot open disk 'a'\n",
+         "its log ends with: cannot open disk 'a'"},
+        {"2026-11-21 10:00:01.456 \033[31mred\xc2\x9b\t\x7f\n", "its log ends with: ?[31mred????"},
+        {"2026-11-21 10:00:01.456 n\xc3\xa4her\n", "its log ends with: n\xc3\xa4her"},
+        {"2026-11-21 10:00:01.456 no UTF-8 \xe4\n", "its log ends with: no UTF-8 ?"},
+        {"a line that has no time", "its log ends with: a line that has no time"},
+    };
+    _cleanup_free_ char *directory = machine_path(&cli, "web", NULL);
+    _cleanup_free_ char *path = machine_path(&cli, "web", "vmm.log");
+    assert_int_equal(mkdir(directory, 0700), 0);
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        FILE *file = fopen(path, "w");
+        fputs(cases[i].log, file);
+        fclose(file);
+        _cleanup_free_ char *words = machine_last_words(&cli, "web");
+        assert_non_null(strstr(words, cases[i].words));
+    }
+    unlink(path);
+    rmdir(directory);
+}
+
 static void names_come_sorted_and_without_files(void **state)
 {
     struct gw_error error;
@@ -99,6 +126,7 @@ int main(void)
         cmocka_unit_test(names_that_leave_the_directory_are_refused),
         cmocka_unit_test(a_missing_machine_is_named_with_its_directory),
         cmocka_unit_test(a_machine_without_a_process_tells_its_last_words),
+        cmocka_unit_test(a_machine_without_a_status_tells_the_end_of_its_log),
         cmocka_unit_test(names_come_sorted_and_without_files),
         cmocka_unit_test(bytes_read_well),
     };

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Removing what ended machines left. Only files of a machine's own are removed, and only under the
+ * lock that a machine's process holds while it lives.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include <godwit/migrate.h>
+#include "base/cleanup.h"
+#include "cli/cli.h"
+#include "cli/machine.h"
+
+#define FAIL(code, number, ...) gw_error_set(error, GW_LAYER_BASE, code, number, __VA_ARGS__)
+
+static const char *const files[] = {
+    "control",     "console",         "pid",        "config.json",    "vmm.log",
+    "status.json", "status.json.new", "owner.json", "owner.json.tmp",
+};
+
+static long read_pid(const struct cli *cli, const char *name)
+{
+    _cleanup_free_ char *path = machine_path(cli, name, "pid");
+    _cleanup_fclose_ FILE *file = path ? fopen(path, "re") : NULL;
+    long pid = 0;
+    return file && fscanf(file, "%ld", &pid) == 1 ? pid : 0;
+}
+
+/* Whether it is known who owns the guest: then nobody needs the record any more. */
+static int check_decided(const struct cli *cli, const char *name, bool has_process,
+                         struct gw_error *error)
+{
+    _cleanup_free_ char *path = machine_path(cli, name, "owner.json");
+    struct gw_ownership record;
+    int r = gw_ownership_read(path, &record, error);
+    if (r == -ENOENT)
+        return 0;
+    if (r < 0)
+        return r;
+    json_t *last = machine_file(cli, name, "status.json");
+    bool has_moved = machine_moved_to(last) != NULL;
+    json_decref(last);
+    if (record.state != GW_OWNER_RELEASED || has_moved)
+        return 0;
+    const char *peer = record.peer[0] ? record.peer : "its destination";
+    if (has_process)
+        return FAIL(GW_CODE_STATE, -EPERM,
+                    "machine '%s' was released to %s and its process still answers for it: 'godwit "
+                    "status %s' on both hosts tells whether it runs there, 'godwit reclaim %s "
+                    "--fenced' takes it back from a host that cannot run it",
+                    name, peer, name, name);
+    return FAIL(GW_CODE_STATE, -EPERM,
+                "it is not known whether machine '%s' runs at %s: 'godwit status %s' on both hosts "
+                "tells more, and 'godwit reclaim' is too late, since its process is gone; once you "
+                "know where it runs, or that it runs nowhere, remove '%s' first",
+                name, peer, name, path);
+}
+
+/* The lock of an ended machine; *ret_fd keeps it. */
+static int take_lock(const struct cli *cli, const char *name, int *ret_fd, struct gw_error *error)
+{
+    _cleanup_free_ char *path = machine_path(cli, name, "lock");
+    _cleanup_close_ int fd = path ? open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW) : -1;
+    if (fd < 0)
+        return FAIL(gw_code_from_errno(errno), -errno,
+                    "cannot open '%s', the lock of machine '%s': %s", path, name, strerror(errno));
+    bool has_process = flock(fd, LOCK_EX | LOCK_NB) < 0;
+    int r = check_decided(cli, name, has_process, error);
+    if (r < 0)
+        return r;
+    if (has_process)
+        return FAIL(GW_CODE_BUSY, -EBUSY,
+                    "machine '%s' runs (process %ld): 'godwit stop %s' ends it", name,
+                    read_pid(cli, name), name);
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+static bool is_known(const char *file)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(files); i++)
+        if (strcmp(files[i], file) == 0)
+            return true;
+    return strcmp(file, "lock") == 0 || strcmp(file, "flights") == 0;
+}
+
+/* A file of somebody's own keeps all of them: it would be lost, or be the only one left. */
+static int check_files(const char *directory, struct gw_error *error)
+{
+    DIR *entries = opendir(directory);
+    int r = 0;
+    if (!entries)
+        return FAIL(gw_code_from_errno(errno), -errno, "cannot read '%s': %s", directory,
+                    strerror(errno));
+    for (const struct dirent *entry; r == 0 && (entry = readdir(entries));)
+        if (!is_known(entry->d_name) && strcmp(entry->d_name, ".") != 0 &&
+            strcmp(entry->d_name, "..") != 0)
+            r = FAIL(
+                GW_CODE_STATE, -ENOTEMPTY,
+                "directory '%s' holds '%s', which is not the machine's: move it elsewhere first",
+                directory, entry->d_name);
+    closedir(entries);
+    return r;
+}
+
+/* Logs of migrations, and nothing else that may be there. */
+static void remove_flights(const char *directory)
+{
+    DIR *entries = opendir(directory);
+    if (!entries)
+        return;
+    for (const struct dirent *entry; (entry = readdir(entries));)
+        if (strstr(entry->d_name, ".json"))
+            unlinkat(dirfd(entries), entry->d_name, 0);
+    closedir(entries);
+    rmdir(directory);
+}
+
+static void remove_file(const struct cli *cli, const char *name, const char *file)
+{
+    _cleanup_free_ char *path = machine_path(cli, name, file);
+    if (path)
+        unlink(path);
+}
+
+static int remove_machine(const struct cli *cli, const char *name, struct gw_error *error)
+{
+    _cleanup_close_ int lock = -1;
+    _cleanup_free_ char *directory = machine_path(cli, name, NULL);
+    _cleanup_free_ char *flights = machine_path(cli, name, "flights");
+    int r = take_lock(cli, name, &lock, error);
+    if (r == 0)
+        r = check_files(directory, error);
+    if (r < 0)
+        return r;
+    remove_flights(flights);
+    for (size_t i = 0; i < ARRAY_COUNT(files); i++)
+        remove_file(cli, name, files[i]);
+    remove_file(cli, name,
+                "lock"); /* whoever waits for it finds that it is not this name's any more */
+    if (rmdir(directory) < 0)
+        return FAIL(gw_code_from_errno(errno), -errno, "cannot remove '%s': %s", directory,
+                    strerror(errno));
+    cli_say("machine '%s' is removed", name);
+    return 0;
+}
+
+static int remove_ended(const struct cli *cli)
+{
+    struct gw_error error;
+    char **names;
+    size_t count;
+    int code = EXIT_DONE;
+    if (machine_names(cli, &names, &count, &error) < 0)
+        return cli_fail(&error);
+    for (size_t i = 0; i < count; i++)
+        if (remove_machine(cli, names[i], &error) < 0 && error.code != GW_CODE_BUSY)
+            code = cli_fail(&error);
+    machine_names_free(names, count);
+    return code;
+}
+
+int cmd_remove(const struct cli *cli, int argc, char **argv)
+{
+    const char *name = NULL;
+    bool ended = false;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--ended") == 0)
+            ended = true;
+        else if (argv[i][0] == '-' || name)
+            return cli_usage("remove", "'%s' is not expected", argv[i]);
+        else
+            name = argv[i];
+    }
+    if (ended == (name != NULL))
+        return cli_usage("remove", "a machine name or --ended is needed");
+    struct gw_error error;
+    if (ended)
+        return remove_ended(cli);
+    return machine_check(cli, name, &error) < 0 || remove_machine(cli, name, &error) < 0
+               ? cli_fail(&error)
+               : EXIT_DONE;
+}
