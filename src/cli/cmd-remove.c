@@ -8,14 +8,17 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
+#include <time.h>
 
 #include <godwit/migrate.h>
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "cli/cli.h"
 #include "cli/machine.h"
 
 #define FAIL(code, number, ...) gw_error_set(error, GW_LAYER_BASE, code, number, __VA_ARGS__)
+
+enum { ENDING_MS = 10000 };
 
 static const char *const files[] = {
     "control",     "console",         "pid",        "config.json",    "vmm.log",
@@ -60,6 +63,19 @@ static int check_decided(const struct cli *cli, const char *name, bool has_proce
                 name, peer, name, path);
 }
 
+/* False when a process has it that does not end: it still answers at its socket. */
+static bool lock_when_ended(const struct cli *cli, const char *name, int fd)
+{
+    _cleanup_free_ char *control = machine_path(cli, name, "control");
+    uint64_t deadline = host_monotonic_ns() + ENDING_MS * 1000000ull;
+    while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        if (!control || access(control, F_OK) == 0 || host_monotonic_ns() >= deadline)
+            return false;
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    }
+    return true;
+}
+
 /* The lock of an ended machine; *ret_fd keeps it. */
 static int take_lock(const struct cli *cli, const char *name, int *ret_fd, struct gw_error *error)
 {
@@ -68,7 +84,7 @@ static int take_lock(const struct cli *cli, const char *name, int *ret_fd, struc
     if (fd < 0)
         return FAIL(gw_code_from_errno(errno), -errno,
                     "cannot open '%s', the lock of machine '%s': %s", path, name, strerror(errno));
-    bool has_process = flock(fd, LOCK_EX | LOCK_NB) < 0;
+    bool has_process = !lock_when_ended(cli, name, fd);
     int r = check_decided(cli, name, has_process, error);
     if (r < 0)
         return r;

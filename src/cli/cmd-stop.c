@@ -20,7 +20,7 @@ static bool wait_gone(const struct cli *cli, const char *name, uint64_t timeout_
 {
     uint64_t deadline = host_monotonic_ns() + timeout_ns;
     _cleanup_free_ char *socket_path = machine_path(cli, name, "control");
-    while (access(socket_path, F_OK) == 0) {
+    while (access(socket_path, F_OK) == 0 || machine_has_process(cli, name)) {
         if (host_monotonic_ns() >= deadline)
             return false;
         nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);

@@ -3,7 +3,9 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
@@ -55,6 +57,13 @@ json_t *machine_file(const struct cli *cli, const char *name, const char *file)
 {
     _cleanup_free_ char *path = machine_path(cli, name, file);
     return path ? json_load_file(path, JSON_REJECT_DUPLICATES, NULL) : NULL;
+}
+
+bool machine_has_process(const struct cli *cli, const char *name)
+{
+    _cleanup_free_ char *path = machine_path(cli, name, "lock");
+    _cleanup_close_ int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+    return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0;
 }
 
 /* The last line of a log, without its time; NULL when there is none. */

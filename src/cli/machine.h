@@ -24,6 +24,9 @@ int machine_connect(const struct cli *cli, const char *name, struct qmp_client *
 int machine_names(const struct cli *cli, char ***ret_names, size_t *ret_count, struct gw_error *error);
 void machine_names_free(char **names, size_t count);
 
+/* Whether a process has the machine's lock: after its sockets, that is the last that it gives up. */
+bool machine_has_process(const struct cli *cli, const char *name);
+
 /* How a machine whose process is gone ended, in a sentence: from its last status, or else the last
  * line of its log. Harmless on a terminal. From malloc, NULL without memory. */
 char *machine_last_words(const struct cli *cli, const char *name);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What ended machines leave, how it is told, and how it is removed."""
 
+import fcntl
 import json
 import os
 import re
@@ -50,6 +51,23 @@ def test_a_machine_that_runs_is_not_removed(cli):  # noqa: F811
     cli("remove", "a", code=1)
     assert cli.errors == f"godwit: machine 'a' runs (process {pid}): 'godwit stop a' ends it\n"
     assert cli.status("a")["machine"]["status"] == "running"
+
+
+def test_a_stopped_machine_can_be_removed_and_its_name_used_again_at_once(cli):  # noqa: F811
+    for _ in range(3):
+        cli.boot("a")
+        cli("stop", "a", "--force")
+        cli("remove", "a")
+
+
+def test_a_machine_that_is_just_ending_is_waited_for(cli):  # noqa: F811
+    folder = ended(cli, "a", owner=owner("nobody"), status={"verdict": "ended"})
+    with open(folder / "lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        removing = subprocess.Popen(cli.command("remove", "--ended"), stderr=subprocess.PIPE, text=True)
+        with pytest.raises(subprocess.TimeoutExpired):
+            removing.wait(1)
+    assert removing.communicate(timeout=60)[1] == "godwit: machine 'a' is removed\n"
 
 
 @pytest.mark.parametrize("state, last, goes", [
