@@ -11,6 +11,7 @@
 #include <inttypes.h>
 
 #include "base/clock.h"
+#include "migrate/peer.h"
 
 /* Rounds can be short and many; the last one is what counts. */
 #define PROGRESS_PAUSE_NS 2000000u
@@ -340,6 +341,9 @@ static int take_record(struct gw_destination *destination, const struct message 
     case WIRE_RESIDENT:
         return receiver_expect(destination->receiver, message->tail, message->body.resident.count,
                                error);
+    case WIRE_PEER:
+        peer_take(message, destination->log);
+        return 0;
     case WIRE_PARAMETERS:
         take_parameters(destination, message);
         return 0;

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <inttypes.h>
 
+#include "migrate/peer.h"
+
 static int check_regions(const struct gw_memory *memory, const struct wire_offer *offer,
                          struct gw_error *error)
 {
@@ -87,6 +89,7 @@ static int take_offer(struct gw_destination *destination, const struct wire_offe
                                        .record_ns = record_ns,
                                        .data_channels = destination->data_expected}};
     session_post(&destination->own_session, WIRE_ACCEPT, &body, NULL, 0);
+    peer_post(&destination->own_session);
     return 0;
 }
 

@@ -487,6 +487,7 @@ static int listen_for_source(struct gw_destination *destination, struct gw_error
     if (r < 0)
         return r;
     destination->address = strdup(transport_listener_uri(destination->listener));
+    flightlog_set_uri(destination->log, transport_listener_uri(destination->listener));
     return destination->address ? 0
                                 : gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_NO_RESOURCE,
                                                -ENOMEM, "no memory to receive a migration");

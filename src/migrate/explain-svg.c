@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "migrate/flight-model.h"
 #include "migrate/words.h"
 
@@ -27,7 +28,7 @@
 #define RATES_BOTTOM 580.0
 #define PAUSE_TOP 676.0
 #define HEIGHT 800.0
-#define LINE_CHARACTERS 118
+#define LINE_COLUMNS 118
 #define BAND_CAPTION_WIDTH 22.0
 
 #define INK "#1f2933"
@@ -61,7 +62,7 @@ __attribute__((format(printf, 2, 3))) static void draw(struct canvas *canvas, co
         canvas->result = gw_buf_append(canvas->out, text, (size_t)length);
 }
 
-/* Text of a log between tags: markup characters become entities. */
+/* Text that has been made harmless, between tags: markup characters become entities. */
 static void draw_escaped(struct canvas *canvas, const char *text, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i++) {
@@ -85,9 +86,13 @@ static void draw_escaped(struct canvas *canvas, const char *text, size_t bytes)
 static void draw_text(struct canvas *canvas, double x, double y, const char *style,
                       const char *text)
 {
+    struct gw_buf escaped = {0};
     draw(canvas, "<text x=\"%.1f\" y=\"%.1f\" class=\"%s\">", x, y, style);
-    draw_escaped(canvas, text, strlen(text));
+    if (canvas->result == 0)
+        canvas->result = text_escape(&escaped, text, strlen(text));
+    draw_escaped(canvas, (char *)escaped.data, escaped.length);
     draw(canvas, "</text>\n");
+    gw_buf_fini(&escaped);
 }
 
 static void draw_line(struct canvas *canvas, double x1, double y1, double x2, double y2,
@@ -106,27 +111,23 @@ static void draw_box(struct canvas *canvas, double x, double y, double width, do
 
 /* ---- Words on top ---- */
 
-/* The text in lines of LINE_CHARACTERS bytes at most, broken at spaces; at most `lines` of them. */
+/* The text in lines of LINE_COLUMNS, broken at spaces; at most `lines` of them. */
 static void draw_paragraph(struct canvas *canvas, double y, const char *text, unsigned lines)
 {
-    for (unsigned line = 0; *text && line < lines; line++) {
-        size_t bytes = strlen(text);
-        if (bytes > LINE_CHARACTERS) {
-            bytes = LINE_CHARACTERS;
-            while (bytes > 0 && text[bytes] != ' ')
-                bytes--;
-            if (bytes == 0) {
-                bytes = LINE_CHARACTERS;
-                while (((unsigned char)text[bytes] & 0xc0) == 0x80)
-                    bytes--;
-            }
-        }
+    struct gw_buf wrapped = {0};
+    if (canvas->result == 0)
+        canvas->result = text_wrap(&wrapped, text, LINE_COLUMNS, 0, 0);
+    const char *at = (char *)wrapped.data;
+    for (unsigned line = 0; canvas->result == 0 && line < lines; line++) {
+        const char *end = memchr(at, '\n', (size_t)((char *)wrapped.data + wrapped.length - at));
+        if (!end)
+            break;
         draw(canvas, "<text x=\"%.1f\" y=\"%.1f\" class=\"plain\">", 32.0, y + 19 * line);
-        draw_escaped(canvas, text, bytes);
+        draw_escaped(canvas, at, (size_t)(end - at));
         draw(canvas, "</text>\n");
-        text += bytes;
-        text += strspn(text, " ");
+        at = end + 1;
     }
+    gw_buf_fini(&wrapped);
 }
 
 static const char *or_else(const char *text, const char *otherwise)
@@ -159,9 +160,12 @@ static void draw_heading(struct canvas *canvas, const struct gw_flight_log *log)
     char title[256], route[512], outcome[768];
     snprintf(title, sizeof title, "Flight %llu of %s", (unsigned long long)log->number,
              or_else(log->machine, "an unnamed machine"));
-    snprintf(route, sizeof route, "%s → %s",
-             or_else(is_source ? log->host : log->peer_host, "unknown host"),
-             or_else(is_source ? log->peer_host : log->host, "unknown host"));
+    if (log->same_host)
+        snprintf(route, sizeof route, "Between two processes of %s", log->host);
+    else
+        snprintf(route, sizeof route, "%s → %s",
+                 or_else(is_source ? log->host : log->peer_host, "unknown host"),
+                 or_else(is_source ? log->peer_host : log->host, "unknown host"));
     format_outcome(log, outcome, sizeof outcome);
     draw_text(canvas, 32, 40, "title", title);
     draw_paragraph(canvas, 64, route, 1);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A flight log in plain sentences. Whatever does not fit into the width is wrapped or left out,
- * never cut. */
+ * never cut. A log is foreign text: all of it goes through base/text.h, which makes it harmless. */
 #include <godwit/flight-log.h>
 
 #include <errno.h>
@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "migrate/flight-model.h"
 #include "migrate/words.h"
 
@@ -18,6 +19,7 @@
 #define LAST_ROUNDS 16
 #define SHOWN_DECISIONS 12
 #define ITEM_INDENT 10
+#define BAR_INDENT 21
 
 struct page {
     struct gw_buf *out;
@@ -31,73 +33,44 @@ static void put(struct page *page, const char *text, size_t bytes)
         page->result = gw_buf_append(page->out, text, bytes);
 }
 
-/* Columns that the text takes: one for each UTF-8 character. */
-static size_t columns_of(const char *text, size_t bytes)
-{
-    size_t columns = 0;
-    for (size_t i = 0; i < bytes; i++)
-        columns += ((unsigned char)text[i] & 0xc0) != 0x80;
-    return columns;
-}
-
-static void put_spaces(struct page *page, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        put(page, " ", 1);
-}
-
-/* Words wrapped at the width. `column` are taken on the first line already, the others begin at
- * `indent`. */
-static void put_wrapped(struct page *page, const char *text, size_t column, size_t indent)
-{
-    size_t start = column;
-    while (*text) {
-        size_t bytes = strcspn(text, " "), columns = columns_of(text, bytes);
-        if (column > start && column + 1 + columns > page->width) {
-            put(page, "\n", 1);
-            put_spaces(page, indent);
-            column = start = indent;
-        } else if (column > start) {
-            put(page, " ", 1);
-            column++;
-        }
-        put(page, text, bytes);
-        column += columns;
-        text += bytes;
-        text += strspn(text, " ");
-    }
-    put(page, "\n", 1);
-}
-
-__attribute__((format(printf, 2, 3))) static void say(struct page *page, const char *format, ...)
+static void put_line(struct page *page, unsigned start, unsigned indent, const char *label,
+                     const char *format, va_list arguments)
 {
     _cleanup_free_ char *text = NULL;
-    va_list arguments;
-    va_start(arguments, format);
     if (vasprintf(&text, format, arguments) < 0) {
         text = NULL;
         page->result = -ENOMEM;
     }
-    va_end(arguments);
-    if (text)
-        put_wrapped(page, text, 0, 0);
+    if (page->result == 0 && indent > 0)
+        page->result = text_item(page->out, label, text, page->width, start, indent);
+    else if (page->result == 0)
+        page->result = text_wrap(page->out, text, page->width, 0, 0);
 }
 
-/* A line of a list: a label, and what. */
+__attribute__((format(printf, 2, 3))) static void say(struct page *page, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    put_line(page, 0, 0, "", format, arguments);
+    va_end(arguments);
+}
+
+/* A line of a list that has no label of its own. */
+__attribute__((format(printf, 2, 3))) static void say_indented(struct page *page,
+                                                               const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    put_line(page, 0, 2, "", format, arguments);
+    va_end(arguments);
+}
+
+/* A line of a list: a label on the right of its column, and what. */
 static void put_item(struct page *page, const char *label, const char *format, va_list arguments)
 {
-    _cleanup_free_ char *text = NULL, *start = NULL;
-    if (vasprintf(&text, format, arguments) < 0)
-        text = NULL;
-    int columns = asprintf(&start, "%8s  ", label);
-    if (columns < 0)
-        start = NULL;
-    if (!text || !start) {
-        page->result = -ENOMEM;
-        return;
-    }
-    put(page, start, (size_t)columns);
-    put_wrapped(page, text, (size_t)columns, ITEM_INDENT);
+    size_t columns = text_columns(label, strlen(label));
+    unsigned start = columns < ITEM_INDENT - 2 ? (unsigned)(ITEM_INDENT - 2 - columns) : 2;
+    put_line(page, start, ITEM_INDENT, label, format, arguments);
 }
 
 __attribute__((format(printf, 3, 4))) static void say_item(struct page *page, uint64_t at_ns,
@@ -109,15 +82,12 @@ __attribute__((format(printf, 3, 4))) static void say_item(struct page *page, ui
     va_end(arguments);
 }
 
-/* A long name is cut. */
 __attribute__((format(printf, 3, 4))) static void say_of(struct page *page, const char *name,
                                                          const char *format, ...)
 {
-    char label[16];
-    FLIGHT_SET_TEXT(label, name);
     va_list arguments;
     va_start(arguments, format);
-    put_item(page, label, format, arguments);
+    put_item(page, name, format, arguments);
     va_end(arguments);
 }
 
@@ -147,9 +117,15 @@ static void say_title(struct page *page, const struct gw_flight_log *log)
         strftime(when, sizeof when, "%-d %B %Y %H:%M:%S UTC", &utc);
     say(page, "Flight %llu of %s, %s", (unsigned long long)log->number,
         or_else(log->machine, "an unnamed machine"), when);
-    say(page, "from %s to %s (%s), told by the %s; session %s", or_else(from, "an unknown host"),
-        or_else(to, "an unknown host"), or_else(log->uri, "address unknown"), log->role,
-        log->session);
+    char route[300] = "";
+    if (log->same_host)
+        snprintf(route, sizeof route, "between two processes of one host, %s", log->host);
+    else if (from[0] && to[0])
+        snprintf(route, sizeof route, "from %s to %s", from, to);
+    else if (from[0] || to[0])
+        snprintf(route, sizeof route, "%s %s", from[0] ? "from" : "to", from[0] ? from : to);
+    say(page, "%s%sat %s; told by the %s, session %s", route, route[0] ? " " : "",
+        or_else(log->uri, "an unknown address"), log->role, log->session);
 }
 
 static void say_end(struct page *page, const struct gw_flight_log *log)
@@ -226,12 +202,6 @@ static void say_settings(struct page *page, const struct gw_flight_log *log)
 
 /* ---- Rounds ---- */
 
-struct column {
-    const char *title;
-    unsigned width;
-    void (*format)(const struct gw_round *round, char *text, size_t bytes);
-};
-
 static void format_number(const struct gw_round *round, char *text, size_t bytes)
 {
     snprintf(text, bytes, "%llu", (unsigned long long)round->number);
@@ -279,48 +249,49 @@ static void format_zero(const struct gw_round *round, char *text, size_t bytes)
 }
 
 /* In the order of importance: a narrow page shows the first ones. */
-static const struct column columns[] = {
-    {"round", 7, format_number}, {"took", 9, format_took},      {"sent", 9, format_sent},
-    {"left", 9, format_left},    {"speed", 11, format_speed},   {"dirtied", 11, format_dirtied},
-    {"at", 9, format_at},        {"raw pages", 11, format_raw}, {"zero pages", 12, format_zero},
+static const struct {
+    const char *title;
+    void (*format)(const struct gw_round *round, char *text, size_t bytes);
+} figures[] = {
+    {"round", format_number}, {"took", format_took},     {"sent", format_sent},
+    {"left", format_left},    {"speed", format_speed},   {"dirtied", format_dirtied},
+    {"at", format_at},        {"raw pages", format_raw}, {"zero pages", format_zero},
 };
 
-static void put_row(struct page *page, const struct gw_round *round)
+static void add_round(struct text_table *table, const struct gw_round *round)
 {
-    size_t used = 0;
-    for (size_t i = 0; i < ARRAY_COUNT(columns); i++) {
-        char text[32];
-        if (used + columns[i].width > page->width)
-            break;
+    for (size_t i = 0; i < ARRAY_COUNT(figures); i++) {
+        char text[32] = "...";
         if (round)
-            columns[i].format(round, text, sizeof text);
-        else
-            snprintf(text, sizeof text, "%s", columns[i].title);
-        size_t length = strlen(text);
-        put_spaces(page, length < columns[i].width ? columns[i].width - length : 1);
-        put(page, text, length);
-        used += columns[i].width;
+            figures[i].format(round, text, sizeof text);
+        text_table_cell(table, "%s", round || i == 0 ? text : "");
     }
-    put(page, "\n", 1);
 }
 
 static void say_rounds(struct page *page, const struct gw_flight_log *log)
 {
     const struct flight_series *series = &log->rounds;
     const struct gw_round *rounds = series->entries;
+    struct text_column columns[ARRAY_COUNT(figures)];
+    struct text_table table = {.columns = columns, .column_count = ARRAY_COUNT(figures)};
     if (series->count == 0)
         return;
+    for (size_t i = 0; i < ARRAY_COUNT(figures); i++)
+        columns[i] =
+            (struct text_column){.title = figures[i].title, .right = true, .optional = i >= 4};
     heading(page, "Rounds");
-    put_row(page, NULL);
     for (size_t i = 0; i < series->count; i++) {
         if (i == FIRST_ROUNDS && series->count > FIRST_ROUNDS + LAST_ROUNDS) {
-            say(page, "    ...");
+            add_round(&table, NULL);
             i = series->count - LAST_ROUNDS;
         }
-        put_row(page, &rounds[i]);
+        add_round(&table, &rounds[i]);
     }
+    if (page->result == 0)
+        page->result = text_table_put(&table, page->out, page->width, 2);
+    text_table_fini(&table);
     if (series->left_out)
-        say(page, "%llu more rounds were not kept.", (unsigned long long)series->left_out);
+        say_indented(page, "%llu more rounds were not kept.", (unsigned long long)series->left_out);
 }
 
 static void say_decisions(struct page *page, const struct gw_flight_log *log)
@@ -332,8 +303,8 @@ static void say_decisions(struct page *page, const struct gw_flight_log *log)
     heading(page, "Decisions");
     size_t from = count > SHOWN_DECISIONS ? count - SHOWN_DECISIONS : 0;
     if (from + log->decisions.left_out > 0)
-        say(page, "  (the last %zu of %llu)", count - from,
-            (unsigned long long)(count + log->decisions.left_out));
+        say_indented(page, "(the last %zu of %llu)", count - from,
+                     (unsigned long long)(count + log->decisions.left_out));
     for (size_t i = from; i < count; i++) {
         char times[40] = "";
         if (decisions[i].count > 1)
@@ -344,14 +315,17 @@ static void say_decisions(struct page *page, const struct gw_flight_log *log)
 
 /* ---- The pause and the rest ---- */
 
+/* A bar is as long as the page has room for, so that on a wide one short parts can be seen. */
 static void put_bar(struct page *page, const char *name, uint64_t part_us, double whole_us)
 {
     char line[64];
     int length =
-        snprintf(line, sizeof line, "  %-8s %8s  ", name, time_in_words((double)part_us).text);
-    put(page, line, (size_t)length);
-    size_t room = page->width > 61 ? 40 : page->width - 21;
+        snprintf(line, sizeof line, "  %-8s %8s", name, time_in_words((double)part_us).text);
+    size_t room = page->width - BAR_INDENT;
     size_t blocks = whole_us > 0 ? (size_t)((double)part_us / whole_us * (double)room + 0.5) : 0;
+    put(page, line, (size_t)length);
+    if (blocks > 0)
+        put(page, "  ", 2);
     for (size_t i = 0; i < blocks && i < room; i++)
         put(page, "█", strlen("█"));
     put(page, "\n", 1);
@@ -385,8 +359,9 @@ static void say_pause(struct page *page, const struct gw_flight_log *log)
             put_bar(page, rows[i].name, part_us, whole_us);
     }
     if (pause->pause_us)
-        say(page,
-            "  From the last instruction on the source to the first on the destination: %s, right "
+        say_indented(
+            page,
+            "From the last instruction on the source to the first on the destination: %s, right "
             "to within %s.",
             time_in_words((double)pause->pause_us).text,
             time_in_words((double)pause->clock_error_us).text);

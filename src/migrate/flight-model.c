@@ -177,6 +177,7 @@ static const struct field log_fields[] = {
     TEXT(struct gw_flight_log, peer_host),
     TEXT(struct gw_flight_log, peer_program),
     NUMBER(struct gw_flight_log, ram_bytes),
+    BOOL(struct gw_flight_log, same_host),
     BOOL(struct gw_flight_log, condensed),
     SERIES(parameters, struct flight_parameters, parameters_fields, FLIGHT_MAX_PARAMETERS),
     SERIES(phases, struct flight_phase, phases_fields, FLIGHT_MAX_PHASES),

@@ -75,6 +75,7 @@ struct gw_flight_log {
     char session[33], machine[64], role[12], uri[256];
     char host[128], program[128], peer_host[128], peer_program[128];
     uint64_t started_ms, number, ram_bytes;
+    bool same_host; /* both sides are on one: known from the boot ids */
     bool condensed;
     struct flight_series parameters; /* struct flight_parameters */
     struct flight_series phases;     /* struct flight_phase */

@@ -111,11 +111,18 @@ void flightlog_set_machine(struct flightlog *log, const char *machine, uint64_t 
     unlock(log);
 }
 
-void flightlog_set_peer(struct flightlog *log, const char *host, const char *version)
+void flightlog_set_peer(struct flightlog *log, const char *host, bool same_host)
 {
     lock(log);
     FLIGHT_SET_TEXT(log->log->peer_host, host);
-    FLIGHT_SET_TEXT(log->log->peer_program, version);
+    log->log->same_host = same_host;
+    unlock(log);
+}
+
+void flightlog_set_uri(struct flightlog *log, const char *uri)
+{
+    lock(log);
+    FLIGHT_SET_TEXT(log->log->uri, uri);
     unlock(log);
 }
 
@@ -413,10 +420,9 @@ int flightlog_set_other_side(struct flightlog *log, const void *json, size_t len
         r = gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_CORRUPT, -EINVAL,
                          "the other side's flight log is of another session");
     } else {
-        if (!log->log->peer_host[0]) {
+        if (!log->log->peer_host[0])
             FLIGHT_SET_TEXT(log->log->peer_host, condensed->host);
-            FLIGHT_SET_TEXT(log->log->peer_program, condensed->program);
-        }
+        FLIGHT_SET_TEXT(log->log->peer_program, condensed->program);
         gw_flight_log_free(log->log->other_side);
         log->log->other_side = TAKE_PTR(condensed);
     }

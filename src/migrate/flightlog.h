@@ -33,8 +33,10 @@ void flightlog_set_started(struct flightlog *log);
 void flightlog_set_session(struct flightlog *log,
                            const char *session); /* destination, from OFFER */
 void flightlog_set_machine(struct flightlog *log, const char *machine, uint64_t ram_bytes);
-/* The other side's host name and program version; own ones are filled in by flightlog_new(). */
-void flightlog_set_peer(struct flightlog *log, const char *host, const char *version);
+/* The other side's host name, and whether it is this host; own ones are filled in by flightlog_new(). */
+void flightlog_set_peer(struct flightlog *log, const char *host, bool same_host);
+/* The address with what has become known of it: the port that was taken for 0. */
+void flightlog_set_uri(struct flightlog *log, const char *uri);
 
 void flightlog_add_parameters(struct flightlog *log, uint64_t at_ns,
                               const struct gw_migrate_parameters *parameters);

@@ -39,6 +39,7 @@
 #define PATIENCE_ROUNDS 3     /* rounds spent on a shorter pause although the budget is kept */
 #define WORTHWHILE_US 10000.0 /* a pause shortened by less is not worth a round */
 #define HOPELESS_ROUNDS 4
+#define TELLING_NS (SECOND_NS / 10) /* a best moment of less is none */
 #define STATE_BYTES_GUESS (256u << 10)
 
 struct figures {
@@ -48,7 +49,7 @@ struct figures {
     uint64_t stalled_ns;
     double fixed_us;        /* pause without RAM and without verify */
     double pause_us;        /* the same with RAM: what the budget is compared with */
-    uint64_t best_since_ns; /* for so long nothing smaller remained */
+    uint64_t best_since_ns; /* for so long nothing smaller remained; UINT64_MAX: never */
 };
 
 uint64_t gw_pause_parts_sum(const struct gw_pause_parts *parts)
@@ -177,7 +178,7 @@ static double find_remaining(const struct policy_input *in)
     return last_round(in) ? (double)last_round(in)->remaining_bytes : (double)in->ram_bytes;
 }
 
-/* How long ago less remained than now, or since the beginning. */
+/* How long ago less remained than now. */
 static uint64_t find_best_since(const struct policy_input *in, double remaining)
 {
     uint64_t smaller_ns = 0;
@@ -189,6 +190,10 @@ static uint64_t find_best_since(const struct policy_input *in, double remaining)
         if ((double)in->rounds[i].remaining_bytes < remaining && end_ns > smaller_ns)
             smaller_ns = end_ns;
     }
+    if (smaller_ns == 0 && first_round(in) == 0)
+        return UINT64_MAX;
+    if (smaller_ns == 0) /* rounds before these are not looked at */
+        smaller_ns = in->rounds[first_round(in)].started_ns;
     return in->now_ns > smaller_ns ? in->now_ns - smaller_ns : 0;
 }
 
@@ -240,6 +245,10 @@ static void measure(const struct policy_input *in, struct figures *f, struct pol
 }
 
 /* ---- Words ---- */
+
+struct phrase {
+    char text[80];
+};
 
 __attribute__((format(printf, 3, 4))) static void
 decide(struct policy_decision *out, enum policy_action action, const char *format, ...)
@@ -327,6 +336,27 @@ static bool past_deadline(const struct policy_input *in, double pause_us)
     return in->deadline_ns && (double)in->now_ns + pause_us * 1e3 > (double)in->deadline_ns;
 }
 
+/* What the pause may be: the budget, or less of it after a switch that was taken back. */
+static struct phrase limit_in_words(const struct policy_input *in)
+{
+    struct phrase phrase;
+    snprintf(phrase.text, sizeof phrase.text, "limit %s%s", time_in_words(budget_us(in)).text,
+             in->failed_switches > 0 ? " after a failed switch" : "");
+    return phrase;
+}
+
+/* Why now: a moment that is no better than the one before needs no words. */
+static struct phrase why_now(const struct figures *f)
+{
+    struct phrase phrase = {""};
+    if (f->best_since_ns == UINT64_MAX)
+        snprintf(phrase.text, sizeof phrase.text, "; least memory so far");
+    else if (f->best_since_ns >= TELLING_NS)
+        snprintf(phrase.text, sizeof phrase.text, "; least memory in %s",
+                 time_in_words((double)f->best_since_ns / 1e3).text);
+    return phrase;
+}
+
 static bool rule_fits(const struct policy_input *in, const struct figures *f,
                       struct policy_decision *out)
 {
@@ -335,19 +365,21 @@ static bool rule_fits(const struct policy_input *in, const struct figures *f,
     struct words pause = time_in_words(f->pause_us);
     uint64_t back_off_ns = back_off_left_ns(in);
     if (back_off_ns > 0) {
-        decide(out, POLICY_GO_ON, "go on: %s would do, but switch %u failed; trying again in %s",
-               pause.text, in->failed_switches, time_in_words((double)back_off_ns / 1e3).text);
+        decide(out, POLICY_GO_ON, "go on: pause of %s expected, %s; next try in %s", pause.text,
+               limit_in_words(in).text, time_in_words((double)back_off_ns / 1e3).text);
         look_again_in(out, (double)back_off_ns / 1e3);
     } else if (patience_pays(in, f)) {
-        decide(out, POLICY_GO_ON, "go on: %s would keep %s, another round should make it %s",
-               pause.text, time_in_words((double)in->budget_us).text,
-               time_in_words(pause_after_round_us(f)).text);
+        decide(out, POLICY_GO_ON,
+               "go on: pause of %s expected, %s; after another round it should be %s", pause.text,
+               limit_in_words(in).text, time_in_words(pause_after_round_us(f)).text);
         look_again_in(out, transfer_us(f->remaining, f->bandwidth) / 4);
     } else {
-        decide(out, POLICY_SWITCH, "switch: %s in %s + state %s ≤ %s, best in %s",
-               bytes_in_words(f->remaining).text, time_in_words((double)out->predicted.ram_us).text,
-               time_in_words(f->fixed_us).text, time_in_words((double)in->budget_us).text,
-               time_in_words((double)f->best_since_ns / 1e3).text);
+        decide(out, POLICY_SWITCH,
+               "switch: pause of %s expected (%s for %s of memory, %s for state and handoff), "
+               "%s%s",
+               pause.text, time_in_words((double)out->predicted.ram_us).text,
+               bytes_in_words(f->remaining).text, time_in_words(f->fixed_us).text,
+               limit_in_words(in).text, why_now(f).text);
     }
     return true;
 }
@@ -438,21 +470,21 @@ static void rule_go_on(const struct policy_input *in, const struct figures *f,
     struct words writes = bytes_in_words(f->dirty), pause = time_in_words(f->pause_us);
     if (f->fixed_us >= budget_us(in)) {
         decide(out, POLICY_GO_ON,
-               "go on: state and handoff alone take %s, the budget is %s; a longer "
-               "budget would help",
-               time_in_words(f->fixed_us).text, time_in_words((double)in->budget_us).text);
+               "go on: state and handoff alone take %s, %s; a longer budget would help",
+               time_in_words(f->fixed_us).text, limit_in_words(in).text);
         look_again_in(out, 500000);
     } else if (isinf(needed_us)) {
         decide(out, POLICY_GO_ON,
-               "go on: the guest writes %s/s, the link carries %s/s; a switch now "
-               "pauses %s, waiting for a quieter moment",
-               writes.text, carries.text, pause.text);
+               "go on: pause of %s expected, %s; the guest writes %s/s, the link carries %s/s, "
+               "waiting for a quieter moment",
+               pause.text, limit_in_words(in).text, writes.text, carries.text);
         look_again_in(out, 20000.0 * (1u << rounds_without_gain(in)));
     } else {
         decide(out, POLICY_GO_ON,
-               "go on: %s left at %s/s, %s/s dirtied; a switch now pauses %s, "
-               "within budget in about %s",
-               left.text, carries.text, writes.text, pause.text, time_in_words(needed_us).text);
+               "go on: pause of %s expected, %s; %s left at %s/s, the guest writes %s/s, "
+               "fits in about %s",
+               pause.text, limit_in_words(in).text, left.text, carries.text, writes.text,
+               time_in_words(needed_us).text);
         look_again_in(out, needed_us / 4);
     }
 }

@@ -84,7 +84,7 @@ struct policy_input {
 
 struct policy_decision {
     enum policy_action action;
-    char reason[160]; /* "switch: 41 MB in 37 ms + state 6 ms ≤ 60 ms, best in 40 s" */
+    char reason[160]; /* "switch: pause of 43 ms expected (…), limit 60 ms" */
     struct gw_pause_parts predicted; /* of a switch now */
     uint64_t predicted_pause_us;     /* their sum; UINT64_MAX while the bandwidth is unknown */
     uint64_t bandwidth;              /* bytes per second that the prediction used; 0: unknown */

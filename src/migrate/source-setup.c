@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "migrate/peer.h"
+
 /* While it is on, cancelling breaks all connections of the session, so that nothing waits for one
  * that does not come; otherwise the destination is told politely. */
 static int set_connecting(struct gw_source *source, bool connecting, struct gw_error *error)
@@ -192,5 +194,7 @@ int source_set_up(struct gw_source *source, struct gw_error *error)
         r = post_offer(source, error);
     if (r == 0)
         r = await_accept(source, &data_channels, error);
+    if (r == 0)
+        peer_post(&source->session);
     return r < 0 ? r : open_data(source, data_channels, error);
 }

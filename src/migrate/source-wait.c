@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "base/clock.h"
+#include "migrate/peer.h"
 
 #define MILLISECOND_NS 1000000ull
 
@@ -151,6 +152,10 @@ static int take_progress(struct gw_source *source, const struct message *message
 
 int source_take(struct gw_source *source, const struct message *message, struct gw_error *error)
 {
+    if (message->type == WIRE_PEER) {
+        peer_take(message, source->log);
+        return 0;
+    }
     if (message->type == WIRE_PROGRESS)
         return take_progress(source, message, error);
     if (message->type == WIRE_READY)

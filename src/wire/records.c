@@ -48,6 +48,8 @@ static const struct field progress_fields[] = {
     F(wire_progress, pages_zero), {0}};
 static const struct field resident_fields[] = {
     F(wire_resident, count), Z(wire_resident), {0}};
+static const struct field peer_fields[] = {
+    F(wire_peer, boot_high), F(wire_peer, boot_low), F(wire_peer, text_bytes), Z(wire_peer), {0}};
 static const struct field barrier_fields[] = {
     F(wire_barrier, round), F(wire_barrier, attempt), {0}};
 static const struct field state_fields[] = {
@@ -91,6 +93,7 @@ static const struct layout layouts[] = {
     {WIRE_PROGRESS, progress_fields, -1, 0, 0},
     {WIRE_RESIDENT, resident_fields, offsetof(struct wire_resident, count),
      WIRE_RESIDENT_MAX_RANGES, WIRE_RANGE_BYTES},
+    {WIRE_PEER, peer_fields, offsetof(struct wire_peer, text_bytes), WIRE_TEXT_MAX_BYTES, 1},
     {WIRE_BARRIER, barrier_fields, -1, 0, 0},
     {WIRE_STATE, state_fields, offsetof(struct wire_state, part_bytes), WIRE_STATE_PART_BYTES, 1},
     {WIRE_REHEARSED, rehearsed_fields, offsetof(struct wire_rehearsed, text_bytes),

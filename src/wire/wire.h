@@ -67,6 +67,7 @@ enum wire_type {
     WIRE_PARAMETERS = 0x09,
     WIRE_PROGRESS = 0x0a | WIRE_SKIPPABLE,
     WIRE_RESIDENT = 0x0b | WIRE_SKIPPABLE,
+    WIRE_PEER = 0x0c | WIRE_SKIPPABLE,
     WIRE_EXTENT = 0x10,
     WIRE_BARRIER = 0x11,
     WIRE_STATE = 0x20,
@@ -171,6 +172,10 @@ struct wire_progress {
 struct wire_resident {
     uint32_t count, zero;
 };
+struct wire_peer {
+    uint64_t boot_high, boot_low; /* which running kernel it is; both 0: not known */
+    uint32_t text_bytes, zero;    /* of the host name */
+};
 struct wire_barrier {
     uint32_t round, attempt;
 };
@@ -242,6 +247,7 @@ union wire_body {
     struct wire_parameters parameters;
     struct wire_progress progress;
     struct wire_resident resident;
+    struct wire_peer peer;
     struct wire_barrier barrier;
     struct wire_state state;
     struct wire_rehearsed rehearsed;

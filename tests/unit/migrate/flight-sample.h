@@ -34,8 +34,10 @@ static inline uint64_t sample_rounds(struct flightlog *log, unsigned count)
             .dirty_rate = round.dirty_rate * 4096,
         };
         snprintf(decision.reason, sizeof decision.reason,
-                 i == count ? "switch: 3.1 MB in 4.4 ms + state 8.2 ms ≤ 100 ms, best in 1.2 s"
-                            : "go on: 90 MB left at 700 MB/s, 120 MB/s dirtied; round %u",
+                 i == count
+                     ? "switch: pause of 13 ms expected (4.4 ms for 3.1 MB of memory, 8.2 ms for "
+                       "state and handoff), limit 100 ms; least memory so far"
+                     : "go on: 90 MB left at 700 MB/s, 120 MB/s dirtied; round %u",
                  i);
         flightlog_add_round(log, &round);
         at_ns += duration_ns;
@@ -59,7 +61,7 @@ static inline struct flightlog *sample_flight(bool is_source, unsigned rounds)
                                    .commit_us = 5200,
                                    .start_us = 900};
     flightlog_set_machine(log, "web", 512ull << 20);
-    flightlog_set_peer(log, "beta", "godwit 0.1.0");
+    flightlog_set_peer(log, "beta", false);
     flightlog_add_parameters(log, 0, &parameters);
     parameters.max_bandwidth = 700000000;
     flightlog_add_parameters(log, 300 * MS, &parameters);

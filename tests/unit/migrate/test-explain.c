@@ -67,12 +67,13 @@ static void a_completed_flight_is_told(void **state)
 {
     _cleanup_free_ char *text = text_of(sample_flight(true, 6), 100);
     assert_has(text, "Flight 1 of web,");
-    assert_has(text, " to beta (tcp:beta.example:4444), told by the source");
+    assert_has(text, " to beta at tcp:beta.example:4444; told by the source");
     assert_has(text, "It completed in 1.1 s.");
     assert_has(text,
                "The guest stood still for 16 ms; the budget was 100 ms, predicted were 17 ms.");
     assert_has(text, "pause budget 100 ms, no deadline, at most 700 MB/s");
-    assert_has(text, "switch: 3.1 MB in 4.4 ms + state 8.2 ms ≤ 100 ms");
+    assert_has(text,
+               "switch: pause of 13 ms expected (4.4 ms for 3.1 MB of memory, 8.2 ms for state");
     assert_has(text, "rehearsal: the destination loaded the state in 2.3 ms");
     assert_has(text, "  commit     5.2 ms  █");
 }
@@ -105,7 +106,7 @@ static void the_destination_tells_it_with_the_figures_of_the_source(void **state
     assert_has(text, "told by the destination");
     assert_has(text, "It completed in 1.1 s.");
     assert_has(text, "the budget was 100 ms");
-    assert_has(text, "switch: 3.1 MB in 4.4 ms");
+    assert_has(text, "switch: pause of 13 ms expected");
     gw_buf_fini(&document);
     flightlog_free(source);
 }
@@ -217,6 +218,37 @@ static void a_network_on_which_nothing_passed_is_told_so(void **state)
     assert_null(strstr(text, "nothing was heard"));
 }
 
+static void one_host_is_told_as_one(void **state)
+{
+    struct flightlog *log = sample_flight(true, 2);
+    flightlog_set_peer(log, "alpha", true);
+    _cleanup_free_ char *text = text_of(log, 100);
+    assert_has(text, "between two processes of one host, ");
+    assert_null(strstr(text, "alpha")); /* its own name for itself */
+}
+
+static void an_unknown_peer_leaves_the_address(void **state)
+{
+    _cleanup_free_ char *text =
+        text_of(flightlog_new(true, SAMPLE_SESSION, "web", "tcp:beta:4444"), 100);
+    assert_has(text, "at tcp:beta:4444; told by the source");
+    assert_null(strstr(text, "unknown"));
+}
+
+/* C1 controls, directions of writing, other characters without a look. */
+static void what_is_not_text_is_written_out(void **state)
+{
+    static const char hostile[] = "a\xc2\x9b"
+                                  "31mb\xe2\x80\xae"
+                                  "c\xef\xbb\xbf";
+    _cleanup_free_ char *text = text_of(failed_flight(hostile), 200);
+    _cleanup_free_ char *svg = svg_of(failed_flight(hostile));
+    assert_has(text, "a\\x9b31mb\\u202ec\\ufeff");
+    assert_has(svg, "a\\x9b31mb\\u202ec\\ufeff");
+    assert_null(strstr(text, "\xe2\x80\xae"));
+    assert_null(strstr(svg, "\xc2\x9b"));
+}
+
 static void no_line_is_wider_than_the_page(void **state)
 {
     static const unsigned widths[] = {40, 60, 80, 100, 200};
@@ -305,6 +337,9 @@ int main(int argument_count, char **arguments)
         cmocka_unit_test(a_frame_that_left_before_the_first_instruction_ends_the_silence),
         cmocka_unit_test(why_connections_ended_is_told_by_both_sides),
         cmocka_unit_test(a_network_on_which_nothing_passed_is_told_so),
+        cmocka_unit_test(one_host_is_told_as_one),
+        cmocka_unit_test(an_unknown_peer_leaves_the_address),
+        cmocka_unit_test(what_is_not_text_is_written_out),
         cmocka_unit_test(no_line_is_wider_than_the_page),
         cmocka_unit_test(a_long_series_of_rounds_is_told_by_its_ends),
         cmocka_unit_test(the_picture_holds_every_panel),

@@ -125,6 +125,7 @@ static struct flight *fly(struct world world)
         fly_step(&world, &flight);
         ask(&world, &flight);
         assert_true(strlen(flight.decision.reason) > 0);
+        assert_true(strlen(flight.decision.reason) < sizeof flight.decision.reason - 1); /* whole */
         if (flight.decision.action != POLICY_GO_ON)
             break;
     }
@@ -171,9 +172,9 @@ static void the_reason_tells_the_parts_and_the_budget(void **state)
                           .budget_ms = 60,
                           .limit_s = 60};
     const struct flight *flight = fly(world);
-    assert_reason(flight, POLICY_SWITCH, "switch: ");
-    assert_reason(flight, POLICY_SWITCH, " + state ");
-    assert_reason(flight, POLICY_SWITCH, "≤ 60 ms, best in ");
+    assert_reason(flight, POLICY_SWITCH, "switch: pause of ");
+    assert_reason(flight, POLICY_SWITCH, " of memory, ");
+    assert_reason(flight, POLICY_SWITCH, " for state and handoff), limit 60 ms");
     assert_int_equal(flight->decision.predicted_pause_us,
                      gw_pause_parts_sum(&flight->decision.predicted));
     assert_int_equal(flight->decision.predicted.save_us, 1500);
@@ -342,7 +343,7 @@ static void after_failed_switches_more_is_asked_and_time_is_given(void **state)
     struct world world = {
         .ram = 100 * MB, .link = 1000 * MB, .budget_ms = 100, .limit_s = 60, .failed_switches = 3};
     const struct flight *flight = fly(world);
-    assert_int_equal(flight->decision.action, POLICY_SWITCH);
+    assert_reason(flight, POLICY_SWITCH, "limit 51 ms after a failed switch");
     assert_true(flight->now_ns >= 2 * SECOND);
 
     struct world tight = {.ram = 1000 * MB,
@@ -388,6 +389,47 @@ static void small_rounds_with_rests_between_do_not_look_like_a_slow_link(void **
     assert_int_equal(decision.action, POLICY_SWITCH);
 }
 
+/* A switch of a guest of which `remaining` bytes are left, and were `ago_ns` ago a little less (0:
+ * never). */
+static void switch_when(uint64_t ago_ns, struct policy_decision *ret_decision)
+{
+    uint64_t now_ns = 10 * SECOND;
+    struct gw_round rounds[] = {
+        {.number = 1,
+         .duration_ns = SECOND,
+         .wire_bytes = 1000 * (uint64_t)MB,
+         .bandwidth = 1000 * (uint64_t)MB,
+         .remaining_bytes = 5000000},
+        {.number = 2,
+         .started_ns = SECOND,
+         .duration_ns = now_ns - ago_ns - SECOND,
+         .wire_bytes = 1000 * (uint64_t)MB,
+         .bandwidth = 1000 * (uint64_t)MB,
+         .remaining_bytes = ago_ns ? 900000 : 2000000},
+        {.number = 3,
+         .started_ns = now_ns - ago_ns,
+         .duration_ns = ago_ns,
+         .wire_bytes = 1000000,
+         .bandwidth = 1000 * (uint64_t)MB,
+         .remaining_bytes = 1000000},
+    };
+    struct policy_input input = {
+        .budget_us = 100000, .now_ns = now_ns, .rounds = rounds, .round_count = 3};
+    policy_decide(&input, ret_decision);
+    assert_int_equal(ret_decision->action, POLICY_SWITCH);
+}
+
+static void why_now_is_said_where_it_is_a_reason(void **state)
+{
+    struct policy_decision decision;
+    switch_when(0, &decision);
+    assert_non_null(strstr(decision.reason, "; least memory so far"));
+    switch_when(2 * SECOND, &decision);
+    assert_non_null(strstr(decision.reason, "; least memory in 2.0 s"));
+    switch_when(33000, &decision);
+    assert_null(strstr(decision.reason, "least memory"));
+}
+
 static void nothing_known_means_going_on(void **state)
 {
     struct policy_input input = {.budget_us = 100000, .ram_bytes = 1 << 30};
@@ -418,6 +460,7 @@ int main(void)
         cmocka_unit_test(a_budget_below_the_fixed_parts_is_explained),
         cmocka_unit_test(after_failed_switches_more_is_asked_and_time_is_given),
         cmocka_unit_test(small_rounds_with_rests_between_do_not_look_like_a_slow_link),
+        cmocka_unit_test(why_now_is_said_where_it_is_a_reason),
         cmocka_unit_test(nothing_known_means_going_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

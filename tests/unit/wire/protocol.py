@@ -58,6 +58,7 @@ RECORDS = {
     0x09: ("PARAMETERS", {S}, {1}, 24, "bandwidth:Q budget_ms:Q timeout_ms:Q"),
     0x8000000A: ("PROGRESS", {D}, {1}, 24, "round:I zero:I raw:Q zero_pages:Q"),
     0x8000000B: ("RESIDENT", {S}, {1}, 65528, "count:I z:I"),
+    0x8000000C: ("PEER", {S, D}, {1}, 536, "boot_high:Q boot_low:Q text_bytes:I z:I"),
     0x10: ("EXTENT", {S}, {1, 2}, 1049624, None),
     0x11: ("BARRIER", {S}, {1, 2}, 8, "round:I attempt:I"),
     0x20: ("STATE", {S}, {1}, 1048608, "attempt:I part_bytes:I offset:Q total:Q serial:Q"),
