@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <getopt.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -42,8 +41,7 @@ static void put_question(const struct request *request, struct launch *launch)
 
 static void print_json(const struct request *request, const json_t *answer)
 {
-    json_dumpf(request->common ? json_object_get(answer, "model") : answer, stdout, JSON_COMPACT);
-    putchar('\n');
+    cli_json(request->common ? json_object_get(answer, "model") : answer);
 }
 
 static void print_table(const struct request *request, const json_t *answer)
@@ -55,7 +53,7 @@ static void print_table(const struct request *request, const json_t *answer)
     else
         cpu_table_report(answer);
     if (request->features && json_object_get(answer, "features")) {
-        putchar('\n');
+        cli_print("%s", "");
         cpu_table_features(answer);
     }
 }
@@ -80,7 +78,7 @@ int cmd_cpu(const struct cli *cli, int argc, char **argv)
 {
     struct request request = {0};
     int option;
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    while ((option = cli_option(argc, argv, options)) != -1) {
         switch (option) {
         case OPTION_COMMON:
             request.common = true;
@@ -98,7 +96,7 @@ int cmd_cpu(const struct cli *cli, int argc, char **argv)
             request.json = true;
             break;
         default:
-            return cli_usage("cpu", "the options are not right");
+            return EXIT_USAGE;
         }
     }
     request.files = argv + optind;

@@ -23,12 +23,12 @@ static int explain(const struct gw_flight_log *log, const char *svg, struct gw_b
                    struct gw_error *error)
 {
     int r = svg ? gw_flight_log_explain_svg(log, out, error)
-                : gw_flight_log_explain_text(log, cli_terminal_width(), out, error);
+                : gw_flight_log_explain_text(log, cli_prose_width(), out, error);
     if (r < 0)
         return r;
     if (svg)
         return write_file(svg, out, error);
-    fwrite(out->data, 1, out->length, stdout);
+    cli_prose(out);
     return 0;
 }
 
@@ -36,9 +36,9 @@ int cmd_explain(const struct cli *cli, int argc, char **argv)
 {
     const char *svg = NULL;
     int option;
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    while ((option = cli_option(argc, argv, options)) != -1) {
         if (option == '?')
-            return cli_usage("explain", "the options are not right");
+            return EXIT_USAGE;
         svg = optarg;
     }
     if (optind == argc || optind + 2 < argc)
@@ -54,6 +54,9 @@ int cmd_explain(const struct cli *cli, int argc, char **argv)
     if (r < 0)
         return cli_fail(&error);
     if (svg)
-        cli_say("the picture is in %s", svg);
+        cli_say("the picture is in '%s'", svg);
+    else
+        cli_hint("'godwit explain %s --svg FILE' draws it, 'godwit log %s' lists all flights",
+                 argv[optind], argv[optind]);
     return EXIT_DONE;
 }

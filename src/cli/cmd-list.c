@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <getopt.h>
-#include <stdio.h>
-#include <string.h>
-
 #include "base/cleanup.h"
 #include "cli/cli.h"
 #include "cli/machine.h"
+#include "cli/progress.h"
 
 /* What the machine itself says, else what its files say; always an object with "name" and "status". */
 static json_t *describe(const struct cli *cli, const char *name)
@@ -22,7 +19,7 @@ static json_t *describe(const struct cli *cli, const char *name)
     return json_pack("{s:s, s:s, s:s?}", "name", name, "status", "ended", "verdict", words);
 }
 
-static void print_row(json_t *machine)
+static void add_row(struct text_table *table, const json_t *machine)
 {
     const char *name = json_string_value(json_object_get(machine, "name"));
     const char *status = json_string_value(json_object_get(machine, "status"));
@@ -30,20 +27,55 @@ static void print_row(json_t *machine)
     json_int_t memory = json_integer_value(json_object_get(machine, "memory-bytes"));
     json_int_t cpus = json_integer_value(json_object_get(machine, "cpus"));
     json_int_t pid = json_integer_value(json_object_get(machine, "pid"));
-    printf("%-20s %-15s", name, status ? status : "unknown");
-    if (memory)
-        printf(" %5lld MiB %2lld CPU%s  process %lld", (long long)(memory >> 20), (long long)cpus,
-               cpus == 1 ? " " : "s", (long long)pid);
-    if (verdict)
-        printf(" %s", verdict);
-    putchar('\n');
+    text_table_cell(table, "%s", name ? name : "?");
+    text_table_cell(table, "%s", status ? status : "unknown");
+    if (verdict) {
+        text_table_rest(table, "%s", verdict);
+        return;
+    }
+    if (memory) {
+        char text[16];
+        text_table_cell(table, "%s", format_bytes((double)memory, text));
+        text_table_cell(table, "%lld", (long long)cpus);
+    } else { /* it has not arrived yet */
+        text_table_cell(table, "-");
+        text_table_cell(table, "-");
+    }
+    text_table_cell(table, "%lld", (long long)pid);
 }
+
+static void print_table(const struct cli *cli, const json_t *machines)
+{
+    static const struct text_column columns[] = {{.title = "NAME"},
+                                                 {.title = "STATUS"},
+                                                 {.title = "MEMORY", .right = true},
+                                                 {.title = "CPUS", .right = true},
+                                                 {.title = "PROCESS", .right = true}};
+    struct text_table table = {.columns = columns, .column_count = ARRAY_COUNT(columns)};
+    size_t i;
+    json_t *machine;
+    if (json_array_size(machines) == 0) {
+        cli_print("no machines in %s", cli->run_dir);
+        cli_hint("'godwit run --help' tells how to start one");
+        return;
+    }
+    json_array_foreach((json_t *)machines, i, machine) add_row(&table, machine);
+    cli_table(&table);
+}
+
+static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {0}};
 
 int cmd_list(const struct cli *cli, int argc, char **argv)
 {
-    bool as_json = argc == 2 && strcmp(argv[1], "--json") == 0;
-    if (argc > 2 || (argc == 2 && !as_json))
-        return cli_usage("list", "'%s' is not an option", argv[1]);
+    bool as_json = false;
+    int option;
+    while ((option = cli_option(argc, argv, options)) != -1) {
+        if (option == '?')
+            return EXIT_USAGE;
+        as_json = true;
+    }
+    if (optind < argc)
+        return cli_usage("list", "'%s' is not expected", argv[optind]);
     struct gw_error error;
     char **names;
     size_t count;
@@ -53,14 +85,10 @@ int cmd_list(const struct cli *cli, int argc, char **argv)
     for (size_t i = 0; i < count; i++)
         json_array_append_new(machines, describe(cli, names[i]));
     machine_names_free(names, count);
-    if (as_json) {
-        json_dumpf(machines, stdout, JSON_COMPACT);
-        putchar('\n');
-    } else if (count == 0) {
-        printf("no machines in %s\n", cli->run_dir);
-    }
-    for (size_t i = 0; i < count && !as_json; i++)
-        print_row(json_array_get(machines, i));
+    if (as_json)
+        cli_json(machines);
+    else
+        print_table(cli, machines);
     json_decref(machines);
     return EXIT_DONE;
 }

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -10,20 +9,32 @@
 #include "cli/flights.h"
 #include "cli/progress.h"
 
-static void print_row(const struct gw_flight_log_summary *flight)
+static const struct text_column columns[] = {{.title = "SESSION"},
+                                             {.title = "STARTED"},
+                                             {.title = "WAY"},
+                                             {.title = "STATUS"},
+                                             {.title = "TOOK", .right = true},
+                                             {.title = "PAUSE", .right = true},
+                                             {.title = "SENT", .right = true, .optional = true}};
+
+static void add_row(struct text_table *table, const struct gw_flight_log_summary *flight)
 {
     time_t started = (time_t)(flight->started_ms / 1000);
-    char when[32], sent[16];
+    char when[32] = "", sent[16];
     struct tm local;
-    strftime(when, sizeof when, "%F %T", localtime_r(&started, &local));
-    printf("%.8s  %s  %-4s %-24s  %-9s", flight->session, when, flight->is_source ? "to" : "from",
-           flight->peer, flight->status);
-    if (strcmp(flight->status, "completed") == 0)
-        printf("  %.2f s, %s, pause %.1f ms", (double)flight->total_ms / 1000,
-               format_bytes((double)flight->wire_bytes, sent), (double)flight->pause_us / 1000);
-    else
-        printf("  %s", flight->sentence);
-    putchar('\n');
+    if (localtime_r(&started, &local))
+        strftime(when, sizeof when, "%F %H:%M", &local);
+    text_table_cell(table, "%.8s", flight->session);
+    text_table_cell(table, "%s", when);
+    text_table_cell(table, "%s %s", flight->is_source ? "to" : "from", flight->peer);
+    text_table_cell(table, "%s", flight->status);
+    if (strcmp(flight->status, "completed") != 0) {
+        text_table_rest(table, "%s", flight->sentence);
+        return;
+    }
+    text_table_cell(table, "%.2f s", (double)flight->total_ms / 1000);
+    text_table_cell(table, "%.1f ms", (double)flight->pause_us / 1000);
+    text_table_cell(table, "%s", format_bytes((double)flight->wire_bytes, sent));
 }
 
 static json_t *as_json(const struct gw_flight_log_summary *flight)
@@ -36,37 +47,42 @@ static json_t *as_json(const struct gw_flight_log_summary *flight)
                      flight->status, "sentence", flight->sentence);
 }
 
+static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {0}};
+
 int cmd_log(const struct cli *cli, int argc, char **argv)
 {
     const char *name = NULL;
     bool json = false;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--json") == 0)
-            json = true;
-        else if (argv[i][0] == '-' || name)
-            return cli_usage("log", "'%s' is not expected", argv[i]);
-        else
-            name = argv[i];
+    int option;
+    while ((option = cli_option(argc, argv, options)) != -1) {
+        if (option == '?')
+            return EXIT_USAGE;
+        json = true;
     }
-    if (!name)
-        return cli_usage("log", "a machine name is needed");
+    if (optind + 1 != argc)
+        return cli_usage("log", "exactly one machine name is needed");
+    name = argv[optind];
     struct gw_error error;
     _cleanup_free_ struct gw_flight_log_entry *entries = NULL;
     size_t count = 0;
     if (flights_list(cli, name, &entries, &count, &error) < 0)
         return cli_fail(&error);
+    struct text_table table = {.columns = columns, .column_count = ARRAY_COUNT(columns)};
     json_t *all = json_array();
     for (size_t i = 0; i < count; i++) {
         if (json)
             json_array_append_new(all, as_json(&entries[i].summary));
         else
-            print_row(&entries[i].summary);
+            add_row(&table, &entries[i].summary);
     }
     if (json) {
-        json_dumpf(all, stdout, JSON_COMPACT);
-        putchar('\n');
+        cli_json(all);
     } else if (count == 0) {
-        printf("machine '%s' has never been moved\n", name);
+        cli_print("machine '%s' has never been moved", name);
+        cli_hint("'godwit migrate --help' tells how to move it");
+    } else {
+        cli_table(&table);
+        cli_hint("'godwit explain %s SESSION' tells one of them", name);
     }
     json_decref(all);
     return EXIT_DONE;

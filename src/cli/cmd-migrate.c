@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -75,7 +74,7 @@ static int take_option(struct request *request, int option)
         request->json = true;
         return 0;
     }
-    return cli_usage("migrate", "the options are not right");
+    return EXIT_USAGE;
 }
 
 /* fd:N names a descriptor of ours: it is handed to the machine's process, which then knows it by name. */
@@ -171,14 +170,14 @@ static void report(const struct request *request, json_t *info, int code)
     if (request->json) {
         json_object_set_new(info, "ok", json_boolean(code == EXIT_DONE));
         json_object_set_new(info, "exit-code", json_integer(code));
-        json_dumpf(info, stdout, JSON_COMPACT);
-        putchar('\n');
+        cli_json(info);
         return;
     }
     const char *sentence = json_string_value(json_object_get(info, "error-desc"));
-    if (code == EXIT_DONE)
+    if (code == EXIT_DONE) {
         progress_summary(info, request->name, request->uri);
-    else if (code == EXIT_CANCELLED)
+        cli_hint("'godwit explain %s' tells the flight", request->name);
+    } else if (code == EXIT_CANCELLED)
         cli_say("cancelled; machine '%s' goes on here", request->name);
     else if (code == EXIT_FAILED)
         cli_say("not moved: %s; machine '%s' goes on here, and 'godwit explain %s' tells more",
@@ -213,7 +212,7 @@ int cmd_migrate(const struct cli *cli, int argc, char **argv)
 {
     struct request request = {.parameters = json_object()};
     int option, code = 0;
-    while (code == 0 && (option = getopt_long(argc, argv, "", options, NULL)) != -1)
+    while (code == 0 && (option = cli_option(argc, argv, options)) != -1)
         code = take_option(&request, option);
     if (code == 0 && optind + 2 != argc)
         code = cli_usage("migrate", optind + 2 < argc ? "'%s' is one argument too many"

@@ -11,9 +11,9 @@ int cmd_receive(const struct cli *cli, int argc, char **argv)
     struct launch launch = {0};
     int option;
     launch_add(&launch, "godwit-vmm", NULL);
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
+    while ((option = cli_option(argc, argv, options)) != -1)
         if (option == '?' || !machine_option(option, &common, &launch))
-            return cli_usage("receive", "the options are not right");
+            return EXIT_USAGE;
     if (optind == argc)
         return cli_usage("receive", "the address to wait at is missing");
     if (optind + 1 < argc)

@@ -1,24 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <string.h>
-
 #include "base/cleanup.h"
 #include "cli/cli.h"
 #include "cli/machine.h"
+
+static const struct option options[] = {{"fenced", no_argument, NULL, 'f'}, {0}};
 
 int cmd_reclaim(const struct cli *cli, int argc, char **argv)
 {
     const char *name = NULL;
     bool fenced = false;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--fenced") == 0)
-            fenced = true;
-        else if (argv[i][0] == '-' || name)
-            return cli_usage("reclaim", "'%s' is not expected", argv[i]);
-        else
-            name = argv[i];
+    int option;
+    while ((option = cli_option(argc, argv, options)) != -1) {
+        if (option == '?')
+            return EXIT_USAGE;
+        fenced = true;
     }
-    if (!name)
-        return cli_usage("reclaim", "a machine name is needed");
+    if (optind + 1 != argc)
+        return cli_usage("reclaim", "exactly one machine name is needed");
+    name = argv[optind];
     if (!fenced)
         return cli_usage("reclaim", "--fenced is missing: it is your word that the other host does not "
                                     "run '%s'",

@@ -182,18 +182,14 @@ static int remove_ended(const struct cli *cli)
 
 int cmd_remove(const struct cli *cli, int argc, char **argv)
 {
-    const char *name = NULL;
+    static const struct option options[] = {{"ended", no_argument, NULL, 'e'}, {0}};
     bool ended = false;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--ended") == 0)
-            ended = true;
-        else if (argv[i][0] == '-' || name)
-            return cli_usage("remove", "'%s' is not expected", argv[i]);
-        else
-            name = argv[i];
-    }
-    if (ended == (name != NULL))
-        return cli_usage("remove", "a machine name or --ended is needed");
+    for (int option; (option = cli_option(argc, argv, options)) != -1; ended = true)
+        if (option == '?')
+            return EXIT_USAGE;
+    if (argc - optind != (ended ? 0 : 1))
+        return cli_usage("remove", "one machine name, or --ended, is needed");
+    const char *name = argv[optind];
     struct gw_error error;
     if (ended)
         return remove_ended(cli);

@@ -32,9 +32,9 @@ int cmd_run(const struct cli *cli, int argc, char **argv)
     bool bootable = false;
     int option;
     launch_add(&launch, "godwit-vmm", NULL);
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    while ((option = cli_option(argc, argv, options)) != -1) {
         if (option == '?')
-            return cli_usage("run", "the options are not right");
+            return EXIT_USAGE;
         if (machine_option(option, &common, &launch))
             continue;
         bootable = bootable || option <= OPTION_PASS + 1;

@@ -8,6 +8,8 @@
 #include "cli/machine.h"
 #include "cli/progress.h"
 
+enum { LABEL_WIDTH = 11 };
+
 /* The whole answer as one object: "machine" and "migration" from the process, or "last" from its files;
  * "ownership" from the record in either case. */
 static json_t *gather(const struct cli *cli, const char *name)
@@ -41,32 +43,53 @@ static const char *text(const json_t *object, const char *key)
     return value ? value : "";
 }
 
+/* A row of the answer. */
+#define ROW(label, ...) cli_item(0, LABEL_WIDTH, label, __VA_ARGS__)
+
+static void print_networks(const json_t *nets)
+{
+    size_t i;
+    json_t *net;
+    json_array_foreach((json_t *)nets, i, net)
+    {
+        char label[32];
+        snprintf(label, sizeof label, "network %zu", i + 1);
+        ROW(label, "%s, %s, %s, link %s", text(net, "name"), text(net, "network"), text(net, "mac"),
+            json_is_true(json_object_get(net, "link-up")) ? "up" : "down");
+        if (json_object_get(net, "connections-stay"))
+            ROW("", "a move ends the connections that are open on %s, because %s",
+                text(net, "name"), text(net, "connections-stay"));
+    }
+}
+
 static void print_machine(const json_t *machine)
 {
+    json_int_t cpus = json_integer_value(json_object_get(machine, "cpus"));
+    json_int_t pid = json_integer_value(json_object_get(machine, "pid"));
     char memory[16];
-    printf("status     %s\n", text(machine, "status"));
-    printf("machine    %s, %lld CPU%s, %s RAM, process %lld\n", text(machine, "machine"),
-           (long long)json_integer_value(json_object_get(machine, "cpus")),
-           json_integer_value(json_object_get(machine, "cpus")) == 1 ? "" : "s",
-           format_bytes(json_number_value(json_object_get(machine, "memory-bytes")), memory),
-           (long long)json_integer_value(json_object_get(machine, "pid")));
-    if (*text(machine, "cpu-model"))
-        printf("CPU model  %s, dirty pages by %s\n", text(machine, "cpu-model"),
-               text(machine, "dirty-tracker"));
-    size_t i;
-    json_t *disk, *net;
-    json_array_foreach(json_object_get(machine, "disks"), i, disk)
-        printf("disk %zu     %s%s\n", i + 1, text(disk, "path"),
-               json_is_true(json_object_get(disk, "read-only")) ? " (read-only)" : "");
-    json_array_foreach(json_object_get(machine, "nets"), i, net)
-        printf("network %zu  %s, %s, %s, link %s\n", i + 1, text(net, "name"), text(net, "network"),
-               text(net, "mac"), json_is_true(json_object_get(net, "link-up")) ? "up" : "down");
-    json_array_foreach(json_object_get(machine, "nets"), i, net)
-        if (json_object_get(net, "connections-stay"))
-            printf("a move ends the connections that are open on %s, because %s\n",
-                   text(net, "name"), text(net, "connections-stay"));
+    ROW("status", "%s", text(machine, "status"));
     if (*text(machine, "incoming"))
-        printf("waits at   %s\n", text(machine, "incoming"));
+        ROW("waits at", "%s", text(machine, "incoming"));
+    if (*text(machine, "machine"))
+        ROW("machine", "%s, %lld CPU%s, %s RAM, process %lld", text(machine, "machine"),
+            (long long)cpus, cpus == 1 ? "" : "s",
+            format_bytes(json_number_value(json_object_get(machine, "memory-bytes")), memory),
+            (long long)pid);
+    else
+        ROW("machine", "none yet, process %lld", (long long)pid);
+    if (*text(machine, "cpu-model"))
+        ROW("CPU model", "%s, dirty pages by %s", text(machine, "cpu-model"),
+            text(machine, "dirty-tracker"));
+    size_t i;
+    json_t *disk;
+    json_array_foreach(json_object_get(machine, "disks"), i, disk)
+    {
+        char label[32];
+        snprintf(label, sizeof label, "disk %zu", i + 1);
+        ROW(label, "%s%s", text(disk, "path"),
+            json_is_true(json_object_get(disk, "read-only")) ? " (read-only)" : "");
+    }
+    print_networks(json_object_get(machine, "nets"));
 }
 
 /* What the record means, for a person. */
@@ -84,9 +107,9 @@ static void print_ownership(const json_t *owner)
     const char *state = text(owner, "state");
     for (size_t i = 0; i < ARRAY_COUNT(meanings); i++)
         if (strcmp(meanings[i].state, state) == 0)
-            printf("ownership  %s: %s (epoch %lld%s%s)\n", state, meanings[i].meaning,
-                   (long long)json_integer_value(json_object_get(owner, "epoch")),
-                   *text(owner, "peer") ? ", peer " : "", text(owner, "peer"));
+            ROW("ownership", "%s: %s (epoch %lld%s%s)", state, meanings[i].meaning,
+                (long long)json_integer_value(json_object_get(owner, "epoch")),
+                *text(owner, "peer") ? ", peer " : "", text(owner, "peer"));
 }
 
 static void print_migration(const json_t *migration)
@@ -94,41 +117,42 @@ static void print_migration(const json_t *migration)
     const json_t *own = json_object_get(migration, "x-godwit");
     if (!*text(migration, "status"))
         return;
-    printf("migration  %s %s, %s\n", text(own, "direction"), text(own, "uri"), text(migration, "status"));
+    ROW("migration", "%s %s, %s", text(own, "direction"), text(own, "uri"),
+        text(migration, "status"));
     if (*text(own, "verdict"))
-        printf("           %s\n", text(own, "verdict"));
+        ROW("", "%s", text(own, "verdict"));
     else if (*text(own, "decision"))
-        printf("           %s\n", text(own, "decision"));
+        ROW("", "%s", text(own, "decision"));
 }
+
+static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {0}};
 
 int cmd_status(const struct cli *cli, int argc, char **argv)
 {
     const char *name = NULL;
     bool as_json = false;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--json") == 0)
-            as_json = true;
-        else if (argv[i][0] == '-' || name)
-            return cli_usage("status", "'%s' is not expected", argv[i]);
-        else
-            name = argv[i];
+    int option;
+    while ((option = cli_option(argc, argv, options)) != -1) {
+        if (option == '?')
+            return EXIT_USAGE;
+        as_json = true;
     }
-    if (!name)
-        return cli_usage("status", "a machine name is needed");
+    if (optind + 1 != argc)
+        return cli_usage("status", "exactly one machine name is needed");
+    name = argv[optind];
     struct gw_error error;
     if (machine_check(cli, name, &error) < 0)
         return cli_fail(&error);
     json_t *all = gather(cli, name);
     json_t *machine = json_object_get(all, "machine"), *last = json_object_get(all, "last");
     if (as_json) {
-        json_dumpf(all, stdout, JSON_COMPACT);
-        putchar('\n');
+        cli_json(all);
     } else {
-        printf("name       %s\n", name);
+        ROW("name", "%s", name);
         if (machine)
             print_machine(machine);
         else
-            printf("status     no process; %s\n", text(all, "last-words"));
+            ROW("status", "no process; %s", text(all, "last-words"));
         if (json_object_get(all, "ownership"))
             print_ownership(json_object_get(all, "ownership"));
         print_migration(machine ? json_object_get(all, "migration") : json_object_get(last, "migration"));

@@ -33,9 +33,9 @@ int cmd_stop(const struct cli *cli, int argc, char **argv)
     uint64_t timeout_ns = 30000000000;
     bool force = false;
     int option;
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    while ((option = cli_option(argc, argv, options)) != -1) {
         if (option == '?')
-            return cli_usage("stop", "the options are not right");
+            return EXIT_USAGE;
         if (option == 'f')
             force = true;
         if (option == 't' && parse_duration(optarg, 1000000000, &timeout_ns) < 0)

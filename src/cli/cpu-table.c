@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/cpu-table.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,36 +11,12 @@ enum { LABEL_WIDTH = 16 };
 
 /* ---- Text in columns ---- */
 
-/* A row: the label, then the text, which goes on under its own beginning where the line is full. */
-static void print_wrapped(const char *label, unsigned indent, const char *text)
-{
-    unsigned width = cli_terminal_width(), column = indent;
-    printf("  %-*s", (int)indent - 2, label);
-    while (*text) {
-        size_t length = strcspn(text, " ");
-        if (column > indent && column + 1 + length > width) {
-            printf("\n%*s", (int)indent, "");
-            column = indent;
-        }
-        printf("%s%.*s", column > indent ? " " : "", (int)length, text);
-        column += (unsigned)length + (column > indent);
-        text += length + strspn(text + length, " ");
-    }
-    putchar('\n');
-}
+#define row(label, indent, ...) cli_item(2, indent, label, __VA_ARGS__)
 
-__attribute__((format(printf, 3, 4))) static void row(const char *label, unsigned indent,
-                                                      const char *format, ...)
+static void heading(const char *text)
 {
-    _cleanup_free_ char *text = NULL;
-    va_list arguments;
-    va_start(arguments, format);
-    int length = vasprintf(&text, format, arguments);
-    va_end(arguments);
-    if (length >= 0)
-        print_wrapped(label, indent, text);
-    else
-        text = NULL;
+    cli_print("%s", "");
+    cli_print("%s", text);
 }
 
 /* ["a", "b"] as "a b"; "" for anything else. The caller frees it. */
@@ -133,7 +107,7 @@ static void print_levels(const json_t *answer)
 void cpu_table_features(const json_t *answer)
 {
     _cleanup_free_ char *features = join(json_object_get(answer, "features"));
-    print_wrapped("features", LABEL_WIDTH, features ?: "");
+    row("features", LABEL_WIDTH, "%s", features ?: "");
 }
 
 /* ---- This host ---- */
@@ -187,7 +161,7 @@ static void print_named(const json_t *named)
 void cpu_table_report(const json_t *answer)
 {
     const json_t *kvm = json_object_get(answer, "kvm"), *named = json_object_get(answer, "named");
-    puts("This host");
+    cli_print("%s", "This host");
     print_processor(answer);
     if (json_object_get(answer, "processor_level"))
         print_levels(answer);
@@ -197,7 +171,7 @@ void cpu_table_report(const json_t *answer)
         print_tsc(answer, is_set(answer, "tsc_scaling")
                               ? ", scalable to that of another host"
                               : ", fixed: guests move between hosts with the same");
-        puts("\nCPU models for 'godwit run --cpu'");
+        heading("CPU models for 'godwit run --cpu'");
         row("host", LABEL_WIDTH, "yes: all that this host's KVM can give");
         print_named(named);
         if (json_array_size(json_object_get(answer, "added")) > 0)
@@ -206,7 +180,7 @@ void cpu_table_report(const json_t *answer)
                 "features more",
                 json_array_size(json_object_get(answer, "added")));
     }
-    puts("\nMachines");
+    heading("Machines");
     row("microvm-1", LABEL_WIDTH, "%s",
         !is_set(kvm, "usable")         ? "no: it needs KVM"
         : is_set(kvm, "runs_kernels") ? "yes: KVM on x86-64"
@@ -220,12 +194,12 @@ static void print_hosts(const json_t *hosts)
 {
     json_t *host;
     size_t i;
-    puts("Hosts");
+    cli_print("%s", "Hosts");
     json_array_foreach((json_t *)hosts, i, host)
     {
         const json_t *processor = json_object_get(host, "processor");
         _cleanup_free_ char *beyond = join(json_object_get(host, "beyond"));
-        printf("  %s\n", text_of(host, "file"));
+        row(text_of(host, "file"), LABEL_WIDTH, "%s", "");
         row("", 4, "%s, %s, TSC %.3f MHz%s", text_of(processor, "brand"), level_of(host, "level"),
             (double)number_of(host, "tsc_khz") / 1000,
             is_set(host, "tsc_scaling") ? ", scalable" : "");
@@ -237,16 +211,16 @@ static void print_hosts(const json_t *hosts)
 void cpu_table_common(const json_t *answer)
 {
     print_hosts(json_object_get(answer, "hosts"));
-    puts("\nThe largest CPU model that all of them can give");
+    heading("The largest CPU model that all of them can give");
     print_processor(answer);
     print_tsc(answer, "");
     print_level(answer);
-    puts("\nWith --json it is printed for a file, which 'godwit run --cpu FILE.json' takes.");
+    heading("With --json it is printed for a file, which 'godwit run --cpu FILE.json' takes.");
 }
 
 void cpu_table_check(const json_t *answer)
 {
-    printf("This host can give the CPU model '%s'.\n", text_of(answer, "name"));
+    cli_print("This host can give the CPU model '%s'.", text_of(answer, "name"));
     print_processor(answer);
     print_tsc(answer, "");
     print_level(answer);

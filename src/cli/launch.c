@@ -288,7 +288,6 @@ int launch_attend(const struct cli *cli, const char *name, pid_t pid, bool show_
         return cli_fail(&error);
     }
     if (end == VIEWER_LEFT) {
-        fputc('\n', stderr);
         cli_say("machine '%s' goes on; 'godwit console %s' comes back, 'godwit stop %s' ends it",
                 name, name, name);
         return EXIT_DONE;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <getopt.h>
+#include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,55 +12,32 @@
 #include "base/run-dir.h"
 #include "cli/cli.h"
 
+static const char about[] = "godwit runs virtual machines that can move.\n\n"
+                            "usage: godwit [--run-dir DIR] COMMAND [ARGUMENTS]\n";
+static const char more[] = "\n"
+                           "  --run-dir DIR\twhere machines are kept; $XDG_RUNTIME_DIR/godwit by "
+                           "default, else /run/godwit\n"
+                           "  --version\twhich godwit this is\n"
+                           "  --help\tthis\n\n"
+                           "'godwit COMMAND --help' explains one. An address is written as QEMU "
+                           "writes it: tcp:HOST:PORT, unix:PATH, "
+                           "fd:N or exec:COMMAND. The manual: man godwit.\n";
+
 static void print_help(void)
 {
-    puts("godwit runs virtual machines that can move.\n\n"
-         "usage: godwit [--run-dir DIR] COMMAND [ARGUMENTS]\n");
+    struct gw_buf text = {0};
+    gw_buf_printf(&text, "%s\n", about);
     for (size_t i = 0; i < cli_command_count; i++)
-        printf("  %-9s %s\n", cli_commands[i].name, cli_commands[i].summary);
-    puts("\n  --run-dir DIR  where machines are kept; $XDG_RUNTIME_DIR/godwit by default, else\n"
-         "                 /run/godwit\n"
-         "  --version, --help\n\n"
-         "'godwit COMMAND --help' explains one. An address is written as QEMU writes it:\n"
-         "tcp:HOST:PORT, unix:PATH, fd:N or exec:COMMAND. The manual: man godwit.");
-}
-
-/* The number of single-letter edits between two short words, for the guess after a typo. */
-static size_t edit_distance(const char *one, const char *other)
-{
-    enum { MAX = 32 };
-    size_t row[MAX + 1], length = strlen(other);
-    if (length > MAX)
-        return MAX;
-    for (size_t j = 0; j <= length; j++)
-        row[j] = j;
-    for (size_t i = 1; one[i - 1]; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= length; j++) {
-            size_t best = diagonal + (one[i - 1] != other[j - 1]);
-            diagonal = row[j];
-            if (row[j] + 1 < best)
-                best = row[j] + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            row[j] = best;
-        }
-    }
-    return row[length];
+        gw_buf_printf(&text, "  %s\t%s\n", cli_commands[i].name, cli_commands[i].summary);
+    if (gw_buf_append(&text, more, sizeof more) == 0)
+        cli_help((char *)text.data);
+    gw_buf_fini(&text);
 }
 
 static int unknown_command(const char *name)
 {
-    const char *nearest = NULL;
-    size_t best = 3;
-    for (size_t i = 0; i < cli_command_count; i++) {
-        size_t distance = edit_distance(name, cli_commands[i].name);
-        if (distance < best) {
-            best = distance;
-            nearest = cli_commands[i].name;
-        }
-    }
+    const char *nearest =
+        cli_nearest(name, &cli_commands[0].name, cli_command_count, sizeof *cli_commands);
     if (nearest)
         cli_say("there is no command '%s'; did you mean '%s'?", name, nearest);
     else
@@ -75,7 +53,9 @@ static int run_command(const struct cli *cli, int argc, char **argv)
             continue;
         for (int a = 1; a < argc && strcmp(argv[a], "--") != 0; a++) {
             if (strcmp(argv[a], "--help") == 0 || strcmp(argv[a], "-h") == 0) {
-                printf("godwit %s: %s\n\n%s", command->name, command->summary, command->usage);
+                cli_print("godwit %s: %s", command->name, command->summary);
+                cli_help("\n");
+                cli_help(command->usage);
                 return EXIT_DONE;
             }
         }
@@ -83,6 +63,17 @@ static int run_command(const struct cli *cli, int argc, char **argv)
         return command->run(cli, argc, argv);
     }
     return unknown_command(argv[0]);
+}
+
+static int wrong_option(const char *option)
+{
+    static const char *const known[] = {"--run-dir", "--version", "--help"};
+    const char *nearest = cli_nearest(option, known, ARRAY_COUNT(known), sizeof *known);
+    if (strcmp(option, "--run-dir") == 0)
+        return cli_usage("", "--run-dir needs a directory");
+    if (nearest)
+        return cli_usage("", "there is no option '%s'; did you mean '%s'?", option, nearest);
+    return cli_usage("", "there is no option '%s' before a command", option);
 }
 
 int main(int argc, char **argv)
@@ -98,21 +89,23 @@ int main(int argc, char **argv)
     int option;
 
     program_open_standard();
+    setlocale(LC_CTYPE,
+              ""); /* for its character set alone: numbers are written the same everywhere */
     signal(SIGPIPE, SIG_IGN);
+    opterr = 0;
     while ((option = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
         switch (option) {
         case 'r':
             cli.run_dir = optarg;
             break;
         case 'v':
-            puts("godwit " GW_VERSION);
+            cli_print("godwit " GW_VERSION);
             return EXIT_DONE;
         case 'h':
             print_help();
             return EXIT_DONE;
         default:
-            fputs("godwit: 'godwit --help' lists commands and options\n", stderr);
-            return EXIT_USAGE;
+            return wrong_option(argv[optind - 1]);
         }
     }
     if (optind == argc) {

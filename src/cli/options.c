@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/options.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <sys/types.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "cli/machine.h"
 
 bool machine_option(int option, struct machine_options *options, struct launch *launch)
 {
@@ -52,18 +55,46 @@ int machine_options_finish(const struct cli *cli, const char *verb, struct machi
     return 0;
 }
 
+/* A machine that could not be set up may have said more in its log. */
+static void hint_at_log(const struct cli *cli, const char *name)
+{
+    _cleanup_free_ char *path = machine_path(cli, name, "vmm.log");
+    if (path && access(path, R_OK) == 0)
+        cli_hint("its process may have written more into '%s'", path);
+}
+
+/* An address that stands for all of this host's is none to connect to: the host's name takes its
+ * place. */
+static void say_waits(const char *name, const char *uri, pid_t pid)
+{
+    static const char *const any[] = {"tcp::", "tcp:0.0.0.0:", "tcp:[::]:"};
+    char host[128] = "";
+    cli_say("machine '%s' waits at %s (process %d)", name, uri, (int)pid);
+    for (size_t i = 0; i < ARRAY_COUNT(any); i++)
+        if (strncmp(uri, any[i], strlen(any[i])) == 0 && gethostname(host, sizeof host - 1) == 0) {
+            cli_hint("'godwit migrate NAME tcp:%s:%s' on the other side sends one here", host,
+                     uri + strlen(any[i]));
+            return;
+        }
+    if (strncmp(uri, "tcp:", 4) == 0 || strncmp(uri, "unix:", 5) == 0)
+        cli_hint("'godwit migrate NAME %s' on the other side sends one here", uri);
+}
+
 int machine_options_start(const struct cli *cli, const struct machine_options *options,
                           struct launch *launch)
 {
     struct gw_error error;
     pid_t pid;
     json_t *ready = NULL;
-    if (launch_start(cli, launch, &pid, &ready, &error) < 0)
-        return cli_fail(&error);
+    if (launch_start(cli, launch, &pid, &ready, &error) < 0) {
+        int code = cli_fail(&error);
+        hint_at_log(cli, options->name);
+        return code;
+    }
     const char *uri = json_string_value(json_object_get(ready, "uri"));
     bool on_terminal = !options->serial || strcmp(options->serial, "stdio") == 0;
     if (uri)
-        cli_say("machine '%s' waits at %s (process %d)", options->name, uri, (int)pid);
+        say_waits(options->name, uri, pid);
     else if (options->detach)
         cli_say("machine '%s' runs (process %d); 'godwit console %s' attaches", options->name, (int)pid,
                 options->name);

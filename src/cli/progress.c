@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/progress.h"
 
+#include <limits.h>
+#include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
+#include "cli/cli.h"
 
-enum { BAR_CELLS = 24 };
+enum { BAR_CELLS = 24, LEAST_BAR_CELLS = 10 };
 
 const char *format_bytes(double bytes, char text[16])
 {
@@ -26,34 +29,71 @@ static double number(const json_t *object, const char *key)
     return json_number_value(json_object_get(object, key));
 }
 
+static const char *text_of(const json_t *object, const char *key)
+{
+    return json_string_value(json_object_get(object, key)) ?: "?";
+}
+
 void progress_init(struct progress *progress, bool enabled)
 {
-    *progress = (struct progress){.enabled = enabled, .terminal = isatty(STDOUT_FILENO) == 1};
+    *progress = (struct progress){.enabled = enabled, .terminal = cli_can_rewrite()};
 }
 
-static void print_bar(double share)
+static void put_bar(struct gw_buf *line, double share, unsigned room)
 {
     static const char *const eighths[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
-    int filled = (int)(share * BAR_CELLS * 8 + 0.5);
-    int cells = filled / 8, rest = filled % 8;
-    for (int i = 0; i < cells; i++)
-        fputs("█", stdout);
-    fputs(eighths[rest], stdout);
-    for (int i = cells + (rest > 0); i < BAR_CELLS; i++)
-        fputs("·", stdout);
+    unsigned filled = (unsigned)(fmin(fmax(share, 0), 1) * room * 8 + 0.5);
+    unsigned cells = filled / 8, rest = filled % 8;
+    for (unsigned i = 0; i < cells; i++)
+        gw_buf_printf(line, "█");
+    gw_buf_printf(line, "%s", eighths[rest]);
+    for (unsigned i = cells + (rest > 0); i < room; i++)
+        gw_buf_printf(line, "·");
 }
 
-static void print_figures(const json_t *info, json_int_t round)
+/* Adds a figure where it leaves room for a bar; those that matter most come first. */
+__attribute__((format(printf, 3, 4))) static void put_figure(struct gw_buf *line, unsigned room,
+                                                             const char *format, ...)
+{
+    char text[64];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    size_t columns =
+        text_columns((char *)line->data, line->length) + text_columns(text, strlen(text));
+    if (columns + 2 <= room)
+        gw_buf_printf(line, "%s%s", line->length ? ", " : "", text);
+}
+
+static void put_figures(struct gw_buf *line, unsigned room, const json_t *info, json_int_t round)
 {
     const json_t *ram = json_object_get(info, "ram");
     const json_t *own = json_object_get(info, "x-godwit");
     const char *status = json_string_value(json_object_get(info, "status"));
     char left[16], speed[16];
-    printf("round %lld  left %s  %s/s  ", (long long)round, format_bytes(number(ram, "remaining"), left),
-           format_bytes(number(own, "bandwidth"), speed));
+    put_figure(line, room, "round %lld", (long long)round);
+    put_figure(line, room, "%s left", format_bytes(number(ram, "remaining"), left));
     if (number(own, "predicted-pause-us") > 0)
-        printf("pause ≈ %.1f ms  ", number(own, "predicted-pause-us") / 1000);
-    printf("(%s)", status ? status : "?");
+        put_figure(line, room, "pause ≈ %.1f ms", number(own, "predicted-pause-us") / 1000);
+    put_figure(line, room, "%s/s", format_bytes(number(own, "bandwidth"), speed));
+    if (status && strcmp(status, "active") != 0)
+        put_figure(line, room, "(%s)", status);
+}
+
+static void rewrite(const json_t *info, json_int_t round, double share)
+{
+    struct gw_buf figures = {0}, line = {0};
+    unsigned room = cli_line_room();
+    put_figures(&figures, room - LEAST_BAR_CELLS - 2, info, round);
+    size_t columns = text_columns((char *)figures.data, figures.length);
+    unsigned cells = room - 2 - (unsigned)columns;
+    put_bar(&line, share, cells < BAR_CELLS ? cells : BAR_CELLS);
+    gw_buf_printf(&line, "  %.*s", (int)figures.length, (char *)figures.data);
+    if (gw_buf_append(&line, "", 1) == 0)
+        cli_rewrite((char *)line.data);
+    gw_buf_fini(&figures);
+    gw_buf_fini(&line);
 }
 
 void progress_show(struct progress *progress, const json_t *info)
@@ -64,14 +104,13 @@ void progress_show(struct progress *progress, const json_t *info)
     if (!progress->enabled || total <= 0)
         return;
     if (progress->terminal) {
-        fputs("\r\033[K", stdout);
-        print_bar(1 - number(ram, "remaining") / total);
-        fputs("  ", stdout);
-        print_figures(info, round);
+        rewrite(info, round, 1 - number(ram, "remaining") / total);
         progress->drawn = true;
     } else if (round != progress->last_round) {
-        print_figures(info, round);
-        putchar('\n');
+        struct gw_buf line = {0};
+        put_figures(&line, UINT_MAX, info, round);
+        cli_print("%.*s", (int)line.length, (char *)line.data);
+        gw_buf_fini(&line);
     }
     progress->last_round = round;
     fflush(stdout);
@@ -80,11 +119,11 @@ void progress_show(struct progress *progress, const json_t *info)
 void progress_end(struct progress *progress)
 {
     if (progress->drawn)
-        fputs("\r\033[K", stdout);
-    fflush(stdout);
+        cli_rewrite("");
 }
 
-static void print_pause_parts(const json_t *own)
+/* " (stop 0.1 ms, ...)", or nothing. */
+static void put_pause_parts(struct gw_buf *text, const json_t *own)
 {
     static const char *const parts[] = {"stop",   "ram",   "save",   "send", "load",
                                         "verify", "ready", "commit", "start"};
@@ -94,10 +133,11 @@ static void print_pause_parts(const json_t *own)
         double us = number(pause, parts[i]);
         if (us <= 0)
             continue;
-        printf("%s%s %.1f", separator, parts[i], us / 1000);
+        gw_buf_printf(text, "%s%s %.1f", separator, parts[i], us / 1000);
         separator = ", ";
     }
-    puts(*separator == ',' ? ")" : "");
+    if (*separator == ',')
+        gw_buf_printf(text, ")");
 }
 
 void progress_networks(const json_t *info, const char *what)
@@ -105,24 +145,26 @@ void progress_networks(const json_t *info, const char *what)
     const json_t *own = json_object_get(info, "x-godwit");
     size_t index;
     json_t *network;
-    json_array_foreach(json_object_get(own, "broken-networks"), index, network)
-        printf("network '%s': %s, because %s\n",
-               json_string_value(json_object_get(network, "name")), what,
-               json_string_value(json_object_get(network, "why")));
+    json_array_foreach(json_object_get(own, "broken-networks"), index, network) cli_print(
+        "network '%s': %s, because %s", text_of(network, "name"), what, text_of(network, "why"));
 }
 
 void progress_summary(const json_t *info, const char *name, const char *uri)
 {
     const json_t *own = json_object_get(info, "x-godwit");
     char sent[16], speed[16];
-    printf("'%s' moved to %s in %.2f s: %.0f rounds, %s sent, %s/s\n", name, uri,
-           number(info, "total-time") / 1000, number(own, "round"),
-           format_bytes(number(own, "bytes-sent"), sent), format_bytes(number(own, "bandwidth"), speed));
+    cli_print("'%s' moved to %s in %.2f s: %.0f rounds, %s sent, %s/s", name, uri,
+              number(info, "total-time") / 1000, number(own, "round"),
+              format_bytes(number(own, "bytes-sent"), sent),
+              format_bytes(number(own, "bandwidth"), speed));
     if (number(own, "pause-us") > 0) {
-        printf("the guest was paused for %.1f ms", number(own, "pause-us") / 1000);
-        print_pause_parts(own);
+        struct gw_buf parts = {0};
+        put_pause_parts(&parts, own);
+        cli_print("the guest was paused for %.1f ms%.*s", number(own, "pause-us") / 1000,
+                  (int)parts.length, parts.length ? (char *)parts.data : "");
+        gw_buf_fini(&parts);
     } else {
-        puts("the guest was not running and arrived so");
+        cli_print("the guest was not running and arrived so");
     }
     progress_networks(info, "connections that were open have ended (new ones work)");
 }

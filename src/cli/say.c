@@ -1,18 +1,145 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The one place where godwit prints. Machine names, a peer's words, paths, migration logs: most of
+ * what it prints is not its own, so nothing else of src/cli writes to a stream (but the console,
+ * which is the guest's terminal).
+ */
+#include <langinfo.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
+#include "base/parse.h"
 #include "cli/cli.h"
+
+enum { PROSE_WIDTH = 80, LEAST_WIDTH = 20, MOST_WIDTH = 200, LONGEST_TERM = 24 };
+
+#define DIM "\033[2m"
+#define PLAIN "\033[0m"
+#define ERASE_LINE "\r\033[K"
+
+/* ---- The terminal ---- */
+
+/* COLUMNS, or 0 when it says nothing. */
+static unsigned columns_of_environment(void)
+{
+    const char *text = getenv("COLUMNS");
+    uint64_t columns;
+    if (!text || parse_number(text, UINT_MAX, &columns) < 0)
+        return 0;
+    return (unsigned)columns;
+}
+
+static unsigned bounded(unsigned columns)
+{
+    return columns < LEAST_WIDTH ? LEAST_WIDTH : columns > MOST_WIDTH ? MOST_WIDTH : columns;
+}
+
+static unsigned terminal_width(FILE *stream)
+{
+    struct winsize size;
+    unsigned columns = columns_of_environment();
+    if (columns == 0 && ioctl(fileno(stream), TIOCGWINSZ, &size) == 0)
+        columns = size.ws_col;
+    return bounded(columns ? columns : PROSE_WIDTH);
+}
+
+static bool is_terminal(FILE *stream)
+{
+    return isatty(fileno(stream)) == 1;
+}
+
+static unsigned width_of(FILE *stream)
+{
+    return is_terminal(stream) ? terminal_width(stream) : TEXT_UNLIMITED;
+}
+
+unsigned cli_prose_width(void)
+{
+    if (is_terminal(stdout))
+        return terminal_width(stdout);
+    unsigned columns = columns_of_environment();
+    return bounded(columns ? columns : PROSE_WIDTH);
+}
+
+static bool knows_escapes(FILE *stream)
+{
+    const char *term = getenv("TERM");
+    return is_terminal(stream) && term && *term && strcmp(term, "dumb") != 0;
+}
+
+static bool has_colours(FILE *stream)
+{
+    const char *no_color = getenv("NO_COLOR");
+    return knows_escapes(stream) && !(no_color && *no_color);
+}
+
+/* ---- The way out ---- */
+
+/* One line, without its newline. */
+static void emit_line(FILE *stream, const char *text, size_t bytes)
+{
+    struct gw_buf escaped = {0}, ascii = {0};
+    const struct gw_buf *shown = &escaped;
+    text_escape(&escaped, text, bytes);
+    if (strcasecmp(nl_langinfo(CODESET), "UTF-8") != 0) {
+        text_to_ascii(&ascii, (char *)escaped.data, escaped.length);
+        shown = &ascii;
+    }
+    fwrite(shown->data, 1, shown->length, stream);
+    gw_buf_fini(&escaped);
+    gw_buf_fini(&ascii);
+}
+
+static void emit_lines(FILE *stream, const struct gw_buf *lines, const char *before,
+                       const char *after)
+{
+    const char *at = (char *)lines->data, *end = at + lines->length;
+    while (at < end) {
+        const char *newline = memchr(at, '\n', (size_t)(end - at));
+        size_t bytes = newline ? (size_t)(newline - at) : (size_t)(end - at);
+        fputs(before, stream);
+        emit_line(stream, at, bytes);
+        fputs(after, stream);
+        fputc('\n', stream);
+        at += bytes + (newline != NULL);
+    }
+}
+
+static void emit_and_free(FILE *stream, struct gw_buf *lines)
+{
+    emit_lines(stream, lines, "", "");
+    gw_buf_fini(lines);
+}
+
+static char *format_text(const char *format, va_list arguments)
+{
+    char *text = NULL;
+    return vasprintf(&text, format, arguments) < 0 ? NULL : text;
+}
+
+/* "LABEL: sentence", which hangs behind the label. */
+static void say_labelled(const char *label, const char *format, va_list arguments)
+{
+    _cleanup_free_ char *text = format_text(format, arguments);
+    struct gw_buf lines = {0};
+    text_item(&lines, label, text ? text : "out of memory", width_of(stderr), 0,
+              (unsigned)strlen(label) + 1);
+    fflush(stdout); /* what was printed before comes before */
+    emit_and_free(stderr, &lines);
+}
 
 void cli_say(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    fputs("godwit: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
+    say_labelled("godwit:", format, arguments);
     va_end(arguments);
 }
 
@@ -28,21 +155,174 @@ int cli_fail(const struct gw_error *error)
     return EXIT_FAILED;
 }
 
+void cli_hint(const char *format, ...)
+{
+    if (!is_terminal(stderr))
+        return;
+    va_list arguments;
+    va_start(arguments, format);
+    _cleanup_free_ char *text = format_text(format, arguments);
+    va_end(arguments);
+    struct gw_buf lines = {0};
+    bool dim = has_colours(stderr);
+    text_wrap(&lines, text ? text : "", width_of(stderr), 0, 2);
+    fflush(stdout);
+    emit_lines(stderr, &lines, dim ? DIM : "", dim ? PLAIN : "");
+    gw_buf_fini(&lines);
+}
+
+void cli_print(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    _cleanup_free_ char *text = format_text(format, arguments);
+    va_end(arguments);
+    struct gw_buf lines = {0};
+    text_wrap(&lines, text ? text : "", width_of(stdout), 0, 0);
+    emit_and_free(stdout, &lines);
+}
+
+void cli_item(unsigned start, unsigned indent, const char *label, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    _cleanup_free_ char *text = format_text(format, arguments);
+    va_end(arguments);
+    struct gw_buf lines = {0};
+    text_item(&lines, label, text ? text : "", width_of(stdout), start, indent);
+    emit_and_free(stdout, &lines);
+}
+
+void cli_table(struct text_table *table)
+{
+    struct gw_buf lines = {0};
+    text_table_put(table, &lines, width_of(stdout), 0);
+    text_table_fini(table);
+    emit_and_free(stdout, &lines);
+}
+
+void cli_prose(const struct gw_buf *lines)
+{
+    emit_lines(stdout, lines, "", "");
+}
+
+void cli_json(const json_t *value)
+{
+    _cleanup_free_ char *text =
+        json_dumps(value, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_ENCODE_ANY);
+    for (const char *at = text; at && *at; at++) {
+        if (*at == 0x7f) /* the one control character that JSON has as it is */
+            fputs("\\u007f", stdout);
+        else
+            fputc(*at, stdout);
+    }
+    fputc('\n', stdout);
+}
+
+/* ---- Help ---- */
+
+/* Where descriptions begin: behind the longest term that leaves them two thirds of the line. */
+static unsigned description_indent(const char *text, unsigned width)
+{
+    unsigned most = width == TEXT_UNLIMITED || width > 3 * LONGEST_TERM ? LONGEST_TERM : width / 3;
+    unsigned longest = 0;
+    for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n') {
+        size_t bytes = strcspn(line, "\t\n");
+        if (strncmp(line, "  ", 2) == 0 && line[bytes] == '\t' && bytes - 2 <= most &&
+            bytes - 2 > longest)
+            longest = (unsigned)bytes - 2;
+    }
+    return longest + 4;
+}
+
+static void help_item(struct gw_buf *lines, const char *term, const char *text, unsigned width,
+                      unsigned indent)
+{
+    if (strlen(term) + 4 <= indent) {
+        text_item(lines, term, text, width, 2, indent);
+        return;
+    }
+    text_item(lines, term, "", width, 2, indent);
+    text_item(lines, "", text, width, 0, indent);
+}
+
+static void help_line(struct gw_buf *lines, char *line, unsigned width, unsigned indent)
+{
+    char *tab = strchr(line, '\t');
+    if (tab)
+        *tab++ = '\0';
+    if (strncmp(line, "usage: ", 7) == 0)
+        text_item(lines, "usage:", line + 7, width, 0, 7);
+    else if (strncmp(line, "       ", 7) == 0)
+        text_item(lines, "", line + 7, width, 0, 7);
+    else if (strncmp(line, "  ", 2) == 0)
+        help_item(lines, line + 2, tab ? tab : "", width, indent);
+    else
+        text_wrap(lines, line, width, 0, 0);
+}
+
+/* The lines of `text`, or only those of its usage. */
+static void lay_out_help(struct gw_buf *lines, const char *text, unsigned width, bool usage_only)
+{
+    unsigned indent = description_indent(text, width);
+    _cleanup_free_ char *copy = strdup(text);
+    char *rest = copy;
+    for (char *line; rest && *rest && (line = strsep(&rest, "\n"));) {
+        if (usage_only && !*line)
+            break;
+        help_line(lines, line, width, indent);
+    }
+}
+
+void cli_help(const char *text)
+{
+    struct gw_buf lines = {0};
+    lay_out_help(&lines, text, cli_prose_width(), false);
+    emit_and_free(stdout, &lines);
+}
+
+static const struct cli_command *find_command(const char *verb)
+{
+    for (size_t i = 0; i < cli_command_count; i++)
+        if (strcmp(cli_commands[i].name, verb) == 0)
+            return &cli_commands[i];
+    return NULL;
+}
+
 int cli_usage(const char *verb, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    fputs("godwit: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fprintf(stderr, "; try 'godwit %s --help'\n", verb);
+    say_labelled("godwit:", format, arguments);
     va_end(arguments);
+    const struct cli_command *command = find_command(verb);
+    struct gw_buf lines = {0};
+    unsigned width = width_of(stderr);
+    if (command)
+        lay_out_help(&lines, command->usage, width, true);
+    _cleanup_free_ char *more = NULL;
+    if (asprintf(&more, "'godwit %s%s--help' tells more", verb, *verb ? " " : "") < 0)
+        more = NULL;
+    text_item(&lines, "", more ? more : "", width, 0, command ? 7 : 8);
+    emit_and_free(stderr, &lines);
     return EXIT_USAGE;
 }
 
-unsigned cli_terminal_width(void)
+/* ---- A line that changes ---- */
+
+bool cli_can_rewrite(void)
 {
-    struct winsize size;
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col < 40)
-        return 80;
-    return size.ws_col > 100 ? 100 : size.ws_col;
+    return knows_escapes(stdout);
+}
+
+unsigned cli_line_room(void)
+{
+    return terminal_width(stdout) - 1; /* in the last column some terminals wrap already */
+}
+
+void cli_rewrite(const char *text)
+{
+    fputs(ERASE_LINE, stdout);
+    emit_line(stdout, text, strlen(text));
+    fflush(stdout);
 }

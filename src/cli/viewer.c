@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the guest prints reaches the terminal as it is: it is the guest's terminal while this goes
+ * on. When it ends the terminal is the person's again, as it was: modes that the guest may have set
+ * are set back, and what the terminal has answered to the guest is read away, so that a shell does
+ * not take it for typed.
+ */
 #include "cli/viewer.h"
 
 #include <errno.h>
@@ -10,14 +16,36 @@
 #include <termios.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/unix-socket.h"
 #include "cli/machine.h"
 
-enum { LEAVE_KEY = 0x1d }; /* Ctrl-] */
+enum {
+    LEAVE_KEY = 0x1d, /* Ctrl-] */
+    ANSWER_MS = 1000, /* of a terminal at the far end of a slow line */
+};
+
+/* What a guest may leave behind: soft reset of what matters, without moving the cursor or erasing.
+ */
+static const char reset[] =
+    "\030"                                    /* ends a sequence that was cut */
+    "\033[0m\033(B\017"                       /* attributes, character set */
+    "\033[?1047l"                             /* the other screen */
+    "\0337\033[?6l\033[r\0338\033[4l\033[?7h" /* margins, insert, wrap */
+    "\033[?1l\033>\033[?25h"                  /* keys, cursor */
+    "\033[?9l\033[?1000l\033[?1002l\033[?1003l\033[?1004l\033[?1005l\033[?1006l"
+    "\033[?1015l\033[?2004l"; /* mouse, focus, paste */
+
+/* The terminal answers in order, so behind this answer there is none to the guest. */
+static const char last_question[] = "\033[5n";
+static const char last_answer[] = "\033[0n";
 
 struct viewer {
     int console, signals;
     bool show, input_open;
+    bool raw;           /* standard input is a terminal, and raw */
+    bool steered;       /* the guest has printed control sequences */
+    bool line_is_begun; /* its last line has no end */
 };
 
 int viewer_open_signals(void)
@@ -70,8 +98,12 @@ static bool copy_output(struct viewer *viewer)
         return false;
     if (got <= 0)
         return true;
-    if (viewer->show)
+    if (viewer->show) {
         write_all(STDOUT_FILENO, bytes, (size_t)got);
+        viewer->line_is_begun = bytes[got - 1] != '\n';
+        for (ssize_t i = 0; i < got && !viewer->steered; i++)
+            viewer->steered = bytes[i] == 0x1b || bytes[i] == 0x05 || bytes[i] >= 0x80;
+    }
     return false;
 }
 
@@ -94,6 +126,42 @@ static enum viewer_end loop(struct viewer *viewer)
     }
 }
 
+/* Reads until the answer to last_question has come; what is typed meanwhile is lost. */
+static void drain_answers(void)
+{
+    uint64_t deadline_ns = host_monotonic_ns() + ANSWER_MS * 1000000ull;
+    size_t matched = 0;
+    write_all(STDOUT_FILENO, (const uint8_t *)last_question, sizeof last_question - 1);
+    while (last_answer[matched]) {
+        uint64_t now_ns = host_monotonic_ns();
+        struct pollfd wait = {.fd = STDIN_FILENO, .events = POLLIN};
+        uint8_t byte;
+        if (now_ns >= deadline_ns ||
+            poll(&wait, 1, (int)((deadline_ns - now_ns) / 1000000) + 1) <= 0 ||
+            read(STDIN_FILENO, &byte, 1) != 1)
+            break;
+        if (byte == (uint8_t)last_answer[matched])
+            matched++;
+        else
+            matched = byte == (uint8_t)last_answer[0];
+    }
+    tcflush(STDIN_FILENO, TCIFLUSH);
+}
+
+/* The terminal as it was before the guest had it. */
+static void give_back_terminal(const struct viewer *viewer)
+{
+    if (!viewer->show || !isatty(STDOUT_FILENO))
+        return;
+    if (viewer->steered && cli_can_rewrite()) {
+        write_all(STDOUT_FILENO, (const uint8_t *)reset, sizeof reset - 1);
+        if (viewer->raw)
+            drain_answers();
+    }
+    if (viewer->line_is_begun) /* the next words begin a line */
+        write_all(STDOUT_FILENO, (const uint8_t *)"\r\n", 2);
+}
+
 int viewer_run(const struct cli *cli, const char *name, bool show_console, enum viewer_end *ret_end,
                struct gw_error *error)
 {
@@ -112,8 +180,10 @@ int viewer_run(const struct cli *cli, const char *name, bool show_console, enum 
         raw = before;
         cfmakeraw(&raw);
         tcsetattr(STDIN_FILENO, TCSANOW, &raw);
+        viewer.raw = true;
     }
     *ret_end = loop(&viewer);
+    give_back_terminal(&viewer);
     if (is_terminal)
         tcsetattr(STDIN_FILENO, TCSADRAIN, &before);
     return 0;

@@ -3,12 +3,8 @@
 
 import dataclasses
 import json
-import os
-import pty
 import re
-import select
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,91 +12,10 @@ import time
 import xml.etree.ElementTree
 
 import pytest
+from cli_place import Cli, Terminal, cli  # noqa: F401 (a fixture)
 from godwit_tools.paths import TREE, build_dir
 from godwit_tools.patience import PATIENCE_S
 from godwit_tools.proxy import wait_until
-
-GODWIT = build_dir() / "godwit"
-
-
-class Cli:
-    """godwit with a run directory of its own; everything that it started ends with the test."""
-
-    def __init__(self, directory, image):
-        self.run_dir, self.image = directory / "run", image
-        self.disk = directory / "disk.img"
-        shutil.copy(image.disk, self.disk)
-
-    def command(self, *arguments):
-        return [str(GODWIT), "--run-dir", str(self.run_dir), *map(str, arguments)]
-
-    def __call__(self, *arguments, code=0, **options):
-        """Runs one command to its end; its standard output. The exit code must be `code`."""
-        done = subprocess.run(self.command(*arguments), capture_output=True, text=True, timeout=PATIENCE_S,
-                              stdin=subprocess.DEVNULL, **options)
-        self.errors = done.stderr
-        assert done.returncode == code, f"{arguments}: exit {done.returncode}\n{done.stdout}{done.stderr}"
-        return done.stdout
-
-    def boot(self, name, run="shell", *options):
-        self("run", "--name", name, "--kernel", self.image.kernel, "--initrd", self.image.initramfs,
-             "--append", f"console=ttyS0 quiet godwit.run={run}", "--memory", "128M", "--disk", self.disk,
-             "--detach", *options)
-
-    def receive(self, name, uri="tcp:127.0.0.1:0"):
-        """A waiting machine; the address that it names."""
-        self("receive", "--name", name, uri, "--disk", self.disk, "--detach")
-        return re.search(r"waits at (\S+)", self.errors).group(1)
-
-    def status(self, name):
-        return json.loads(self("status", name, "--json"))
-
-    def close(self):
-        for pid in self.run_dir.glob("*/pid"):
-            try:
-                os.kill(int(pid.read_text()), signal.SIGKILL)
-            except (ProcessLookupError, ValueError, FileNotFoundError):
-                pass
-
-
-@pytest.fixture
-def cli(tmp_path, image):
-    made = Cli(tmp_path, image)
-    yield made
-    made.close()
-
-
-class Terminal:
-    """A command on a pseudo-terminal."""
-
-    def __init__(self, command):
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            os.execv(command[0], command)
-        self.text = ""
-
-    def type(self, text):
-        os.write(self.fd, text.encode())
-
-    def wait(self, pattern):
-        deadline = time.monotonic() + PATIENCE_S
-        while not re.search(pattern, self.text):
-            assert time.monotonic() < deadline, f"no {pattern!r} in {self.text[-2000:]!r}"
-            if select.select([self.fd], [], [], 0.1)[0]:
-                self.text += os.read(self.fd, 65536).decode(errors="replace")
-
-    def exit_code(self):
-        """Reads what is left; the exit code."""
-        while True:
-            try:
-                piece = os.read(self.fd, 65536)
-            except OSError:  # the other end is closed
-                piece = b""
-            if not piece:
-                break
-            self.text += piece.decode(errors="replace")
-        os.close(self.fd)
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
 # What goes wrong is said, with the thing and the remedy

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 from godwit_tools.paths import build_dir
-from test_cli import Terminal, cli  # noqa: F401
+from cli_place import Terminal, cli  # noqa: F401
 
 
 def names(cli):  # noqa: F811

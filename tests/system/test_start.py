@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from godwit_tools.paths import build_dir
-from test_cli import cli  # noqa: F401
+from cli_place import cli  # noqa: F401
 
 # A program that writes the numbers of its descriptors to NAME.PID, and goes on as the rest of it says. Of the
 # listing's own descriptor nothing is left when the link is read.

@@ -17,6 +17,10 @@ BANNED_CALLS = re.compile(r"(?<![\w.>])(atoi|atol|sprintf|vsprintf|strcpy|strcat
 SHELLS = re.compile(r"shell\s*=\s*True|os\.system\(|os\.popen\(|getoutput\(")
 C_SHELLS = re.compile(r"(?<![\w.>])(system|popen)\s*\(")
 WITHOUT_PATHS = {"tests/unit/board/images-test.h", "tests/unit/net/test-qemu.c"}    # names that they make themselves
+# Ways to a terminal past the place that makes text harmless and fits it to the width.
+PRINTING = re.compile(r"\b(printf|vprintf|puts|putchar|perror|json_dumpf)\s*\("
+                      r"|\b(fputs|fputc|putc|fprintf|vfprintf|fwrite)\s*\(.*\bstd(out|err)\b|\bwrite(_all)?\s*\(STD")
+PRINTS = {"src/cli/say.c", "src/cli/viewer.c"}  # the latter is the guest's terminal
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 
 
@@ -49,6 +53,10 @@ class Sources(unittest.TestCase):
         for path in c_files():
             if C_SHELLS.search(read(path)) and path not in WITHOUT_PATHS:
                 self.assertIn("shell_word(", read(path), f"{path}: {C_SHELLS.search(read(path))[0]}")
+
+    def test_the_tool_prints_in_one_place(self):
+        others = [path for path in c_files() if path.startswith("src/cli/") and path not in PRINTS]
+        self.assertEqual([], lines_matching(PRINTING, others))
 
     def test_nothing_unfinished(self):
         self.assertEqual([], lines_matching(UNFINISHED, c_files()))
