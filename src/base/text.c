@@ -175,13 +175,31 @@ static int put_spaces(struct gw_buf *out, size_t count)
     return 0;
 }
 
+/* The length of the word at `text`; a number and its unit are one. */
+static size_t word_bytes(const char *text)
+{
+    static const char *const units[] = {"us", "ms", "s",   "min", "B",   "kB",  "MB",
+                                        "GB", "TB", "KiB", "MiB", "GiB", "TiB", "MHz"};
+    size_t bytes = strcspn(text, " ");
+    if (bytes == 0 || !text[bytes] || text[bytes - 1] < '0' || text[bytes - 1] > '9')
+        return bytes;
+    const char *next = text + bytes + 1;
+    size_t letters = 0;
+    while ((next[letters] | 0x20) >= 'a' && (next[letters] | 0x20) <= 'z')
+        letters++;
+    for (size_t i = 0; i < ARRAY_COUNT(units); i++)
+        if (strlen(units[i]) == letters && strncmp(units[i], next, letters) == 0)
+            return bytes + 1 + strcspn(next, " ");
+    return bytes;
+}
+
 /* Bytes of the next line of at most `room` columns, without the space at its end; at least one
  * character. */
 static size_t fit(const char *text, size_t room)
 {
     size_t end = 0, at = 0, columns = 0;
     for (;;) {
-        size_t word = strcspn(text + at, " ");
+        size_t word = word_bytes(text + at);
         columns += text_columns(text + at, word);
         if (columns > room)
             break;
@@ -225,7 +243,7 @@ static int put_wrapped(struct gw_buf *out, const char *text, unsigned width, uns
         size_t bytes = fit(text, first ? rest : room);
         /* A first word that would have to be broken begins the next line where that has more room.
          */
-        bool misfits = first && column > indent && text_columns(text, strcspn(text, " ")) > rest;
+        bool misfits = first && column > indent && text_columns(text, word_bytes(text)) > rest;
         if (!misfits) {
             r = gw_buf_append(out, text, bytes);
             text += bytes;

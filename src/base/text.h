@@ -36,7 +36,7 @@ int text_to_ascii(struct gw_buf *out, const char *text, size_t bytes);
 /*
  * Appends `text`, wrapped at spaces into lines of at most `width` columns, and a newline. `column`
  * columns of the first line are taken already; the other lines begin at `indent`. A word that is
- * wider than a line is broken. Words stay apart by one space.
+ * wider than a line is broken. Words stay apart by one space; a number and its unit stay together.
  */
 int text_wrap(struct gw_buf *out, const char *text, unsigned width, unsigned column,
               unsigned indent);

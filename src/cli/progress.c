@@ -24,6 +24,17 @@ const char *format_bytes(double bytes, char text[16])
     return text;
 }
 
+static const char *format_time(double us, char text[16])
+{
+    double ms = us / 1000;
+    snprintf(text, 16,
+             ms < 100    ? "%.1f ms"
+             : ms < 1000 ? "%.0f ms"
+                         : "%.1f s",
+             ms < 1000 ? ms : ms / 1000);
+    return text;
+}
+
 static double number(const json_t *object, const char *key)
 {
     return json_number_value(json_object_get(object, key));
@@ -71,11 +82,11 @@ static void put_figures(struct gw_buf *line, unsigned room, const json_t *info, 
     const json_t *ram = json_object_get(info, "ram");
     const json_t *own = json_object_get(info, "x-godwit");
     const char *status = json_string_value(json_object_get(info, "status"));
-    char left[16], speed[16];
+    char left[16], speed[16], pause[16];
     put_figure(line, room, "round %lld", (long long)round);
     put_figure(line, room, "%s left", format_bytes(number(ram, "remaining"), left));
     if (number(own, "predicted-pause-us") > 0)
-        put_figure(line, room, "pause ≈ %.1f ms", number(own, "predicted-pause-us") / 1000);
+        put_figure(line, room, "pause ≈ %s", format_time(number(own, "predicted-pause-us"), pause));
     put_figure(line, room, "%s/s", format_bytes(number(own, "bandwidth"), speed));
     if (status && strcmp(status, "active") != 0)
         put_figure(line, room, "(%s)", status);

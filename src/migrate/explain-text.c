@@ -117,15 +117,16 @@ static void say_title(struct page *page, const struct gw_flight_log *log)
         strftime(when, sizeof when, "%-d %B %Y %H:%M:%S UTC", &utc);
     say(page, "Flight %llu of %s, %s", (unsigned long long)log->number,
         or_else(log->machine, "an unnamed machine"), when);
-    char route[300] = "";
     if (log->same_host)
-        snprintf(route, sizeof route, "between two processes of one host, %s", log->host);
-    else if (from[0] && to[0])
-        snprintf(route, sizeof route, "from %s to %s", from, to);
-    else if (from[0] || to[0])
-        snprintf(route, sizeof route, "%s %s", from[0] ? "from" : "to", from[0] ? from : to);
-    say(page, "%s%sat %s; told by the %s, session %s", route, route[0] ? " " : "",
-        or_else(log->uri, "an unknown address"), log->role, log->session);
+        say(page, "from one process to another on %s (%s), told by the %s; session %s", log->host,
+            or_else(log->uri, "address unknown"), log->role, log->session);
+    else if (!to[0] && is_source)
+        say(page, "from %s to %s, told by the source; session %s", or_else(from, "an unknown host"),
+            or_else(log->uri, "an unknown address"), log->session);
+    else
+        say(page, "%s%s%sto %s (%s), told by the %s; session %s", from[0] ? "from " : "", from,
+            from[0] ? " " : "", or_else(to, "an unknown host"),
+            or_else(log->uri, "address unknown"), log->role, log->session);
 }
 
 static void say_end(struct page *page, const struct gw_flight_log *log)

@@ -24,7 +24,7 @@ static int record(struct gw_destination *destination, enum gw_owner_state state,
     struct gw_ownership owner = {.state = state, .epoch = epoch};
     for (unsigned i = 0; i < WIRE_SESSION_BYTES; i++)
         snprintf(owner.session + 2 * i, 3, "%02x", destination->takeover_id[i]);
-    snprintf(owner.peer, sizeof owner.peer, "%.255s", destination->config.uri);
+    snprintf(owner.peer, sizeof owner.peer, "%.255s", destination->address);
     return destination->config.ownership_path
                ? gw_ownership_write(destination->config.ownership_path, &owner, error)
                : 0;

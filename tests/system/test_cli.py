@@ -133,7 +133,11 @@ def test_a_machine_moves_and_its_console_with_it(cli):
     after.type("\x1d")
     assert after.exit_code() == 0
     assert cli.status("a")["ownership"]["state"] == "released"
-    assert cli.status("b")["ownership"]["state"] == "owner"
+    owner = cli.status("b")["ownership"]
+    assert owner["state"] == "owner" and owner["peer"] == uri  # the port that it was, not 0
+    for name, role in ("a", "source"), ("b", "destination"):
+        told = " ".join(cli("explain", name).split())
+        assert f"from one process to another on {socket.gethostname()} ({uri}), told by the {role}" in told
 
 
 def test_a_flight_is_listed_told_and_drawn(cli, tmp_path):

@@ -109,6 +109,8 @@ static void words_wrap_under_their_beginning(void **state)
     assert_string_equal(broken, "a\n  1234\n  5678\n  9 b\n");
     _cleanup_free_ char *multibyte = wrapped("≤≤ ≤≤ ≤≤", 5, 0, 0);
     assert_string_equal(multibyte, "≤≤ ≤≤\n≤≤\n");
+    _cleanup_free_ char *units = wrapped("took 12 ms, 3 minutes", 8, 0, 0);
+    assert_string_equal(units, "took\n12 ms, 3\nminutes\n");
     _cleanup_free_ char *empty = wrapped("", 5, 0, 0);
     assert_string_equal(empty, "\n");
 }
