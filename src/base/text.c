@@ -391,34 +391,55 @@ static size_t layout_width(const struct layout *layout)
     return sum + (shown > 1 ? (shown - 1) * GAP : 0);
 }
 
-static void shrink(const struct text_table *table, struct layout *layout)
+/* Takes a column from the widest one that is wider than `least`, until the table fits. */
+static void narrow(struct layout *layout, const size_t *least)
 {
-    for (unsigned i = layout->count; i-- > 0 && layout_width(layout) > layout->page;)
-        if (table->columns[i].optional)
-            layout->widths[i] = 0;
     while (layout_width(layout) > layout->page) {
-        size_t *widest = layout->widths;
-        for (unsigned i = 1; i < layout->count; i++)
-            if (layout->widths[i] > *widest)
+        size_t *widest = NULL;
+        for (unsigned i = 0; i < layout->count; i++)
+            if (layout->widths[i] > least[i] && (!widest || layout->widths[i] > *widest))
                 widest = &layout->widths[i];
-        if (*widest <= NARROWEST)
+        if (!widest)
             break;
         --*widest;
     }
 }
 
-static void measure(const struct text_table *table, struct layout *layout)
+static size_t longest_word(const char *text)
+{
+    size_t longest = 0;
+    while (*text) {
+        size_t bytes = word_bytes(text), columns = text_columns(text, bytes);
+        longest = columns > longest ? columns : longest;
+        text += bytes;
+        text += strspn(text, " ");
+    }
+    return longest;
+}
+
+/* `words` are the widths at which a column breaks no word. */
+static void measure(const struct text_table *table, struct layout *layout, size_t *words)
 {
     for (unsigned i = 0; i < layout->count; i++) {
         const char *title = table->columns[i].title;
-        layout->widths[i] = title ? text_columns(title, strlen(title)) : 0;
+        layout->widths[i] = words[i] = title ? text_columns(title, strlen(title)) : 0;
     }
     for (size_t i = 0; i < table->count; i++) {
-        size_t *width = &layout->widths[i % layout->count];
-        if (!table->cells[i].rest && table->cells[i].columns > *width)
-            *width = table->cells[i].columns;
+        const struct text_cell *cell = &table->cells[i];
+        size_t *width = &layout->widths[i % layout->count], *word = &words[i % layout->count];
+        size_t longest = cell->rest ? 0 : longest_word(cell->text);
+        if (!cell->rest && cell->columns > *width)
+            *width = cell->columns;
+        if (longest > *word)
+            *word = longest;
     }
-    shrink(table, layout);
+    for (unsigned i = layout->count; i-- > 0 && layout_width(layout) > layout->page;)
+        if (table->columns[i].optional)
+            layout->widths[i] = 0;
+    narrow(layout, words);
+    for (unsigned i = 0; i < layout->count; i++)
+        words[i] = NARROWEST;
+    narrow(layout, words);
 }
 
 /* One line of one cell from *text on, which moves to what is left. `last`: nothing follows. */
@@ -519,11 +540,12 @@ int text_table_put(struct text_table *table, struct gw_buf *out, unsigned width,
     _cleanup_free_ size_t *widths = calloc(table->column_count, sizeof *widths);
     _cleanup_free_ const char **texts = calloc(table->column_count, sizeof *texts);
     struct layout layout = {.widths = widths, .count = table->column_count, .page = SIZE_MAX};
-    if (!widths || !texts || table->result < 0)
+    _cleanup_free_ size_t *words = calloc(table->column_count, sizeof *words);
+    if (!widths || !texts || !words || table->result < 0)
         return table->result < 0 ? table->result : -ENOMEM;
     if (width != TEXT_UNLIMITED)
         layout.page = width > start ? width - start : 1;
-    measure(table, &layout);
+    measure(table, &layout, words);
     int r = put_titles(out, table, &layout, texts, start);
     for (size_t i = 0; i + layout.count <= table->count && r == 0; i += layout.count)
         r = put_cells(out, table, &layout, &table->cells[i], texts, start);

@@ -72,7 +72,7 @@ void text_table_cell(struct text_table *table, const char *format, ...)
 void text_table_rest(struct text_table *table, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* Appends the table, each line beginning at `start`. Where it is too wide, columns that are
- * optional are left out, then the widest ones are wrapped. */
+ * optional are left out, then the widest ones are wrapped at spaces, and only then anywhere. */
 int text_table_put(struct text_table *table, struct gw_buf *out, unsigned width, unsigned start);
 
 #endif

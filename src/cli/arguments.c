@@ -65,7 +65,6 @@ static void say_unknown(const char *verb, const char *argument, const struct opt
 
 int cli_option(int argc, char **argv, const struct option *options)
 {
-    opterr = 0; /* its own words would not go through cli_say() */
     int option = getopt_long(argc, argv, ":", options, NULL);
     if (option != ':' && option != '?')
         return option;

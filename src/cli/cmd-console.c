@@ -21,8 +21,13 @@ int cmd_console(const struct cli *cli, int argc, char **argv)
         return cli_fail(&error);
     if (isatty(STDIN_FILENO))
         cli_say("console of '%s'; Ctrl-] leaves it", name);
-    if (viewer_run(cli, name, true, &end, &error) < 0)
-        return cli_fail(&error);
+    if (viewer_run(cli, name, true, &end, &error) < 0) {
+        _cleanup_qmp_ struct qmp_client *client = NULL;
+        struct gw_error gone; /* a machine without a process says more than a missing socket */
+        bool ended =
+            machine_connect(cli, name, &client, &gone) < 0 && gone.code == GW_CODE_DISCONNECTED;
+        return cli_fail(ended ? &gone : &error);
+    }
     if (end == VIEWER_CLOSED) {
         _cleanup_free_ char *words = machine_last_words(cli, name);
         cli_say("machine '%s': %s", name, words);

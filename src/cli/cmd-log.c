@@ -13,7 +13,7 @@ static const struct text_column columns[] = {{.title = "SESSION"},
                                              {.title = "STARTED"},
                                              {.title = "WAY"},
                                              {.title = "STATUS"},
-                                             {.title = "TOOK", .right = true},
+                                             {.title = "TOOK", .right = true, .optional = true},
                                              {.title = "PAUSE", .right = true},
                                              {.title = "SENT", .right = true, .optional = true}};
 

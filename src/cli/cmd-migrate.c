@@ -165,6 +165,12 @@ static int exit_code(const json_t *info)
     return strcmp(status, "failed") == 0 ? EXIT_FAILED : EXIT_UNDECIDED;
 }
 
+static void say_failed(const char *name, const char *why)
+{
+    cli_say("not moved: %s", why ? why : "no reason given");
+    cli_say("machine '%s' goes on here, and 'godwit explain %s' tells more", name, name);
+}
+
 static void report(const struct request *request, json_t *info, int code)
 {
     if (request->json) {
@@ -173,15 +179,13 @@ static void report(const struct request *request, json_t *info, int code)
         cli_json(info);
         return;
     }
-    const char *sentence = json_string_value(json_object_get(info, "error-desc"));
     if (code == EXIT_DONE) {
         progress_summary(info, request->name, request->uri);
         cli_hint("'godwit explain %s' tells the flight", request->name);
     } else if (code == EXIT_CANCELLED)
         cli_say("cancelled; machine '%s' goes on here", request->name);
     else if (code == EXIT_FAILED)
-        cli_say("not moved: %s; machine '%s' goes on here, and 'godwit explain %s' tells more",
-                sentence ? sentence : "no reason given", request->name, request->name);
+        say_failed(request->name, json_string_value(json_object_get(info, "error-desc")));
     else
         cli_say("undecided: '%s' was given away, and the other side has not said that it runs. The guest "
                 "is paused here and asks on; see 'godwit status %s' on both hosts. If the other host is "

@@ -92,7 +92,7 @@ int main(int argc, char **argv)
     setlocale(LC_CTYPE,
               ""); /* for its character set alone: numbers are written the same everywhere */
     signal(SIGPIPE, SIG_IGN);
-    opterr = 0;
+    opterr = 0; /* its own words would not go through cli_say() */
     while ((option = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
         switch (option) {
         case 'r':

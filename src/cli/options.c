@@ -2,6 +2,7 @@
 #include "cli/options.h"
 
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -59,7 +60,8 @@ int machine_options_finish(const struct cli *cli, const char *verb, struct machi
 static void hint_at_log(const struct cli *cli, const char *name)
 {
     _cleanup_free_ char *path = machine_path(cli, name, "vmm.log");
-    if (path && access(path, R_OK) == 0)
+    struct stat log;
+    if (path && stat(path, &log) == 0 && log.st_size > 0)
         cli_hint("its process may have written more into '%s'", path);
 }
 

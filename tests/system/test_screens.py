@@ -279,7 +279,9 @@ def test_a_picture_holds_no_foreign_markup_and_no_controls(tmp_path, words):
     terminal = Terminal(places.command("explain", "web", "--svg", tmp_path / "flight.svg"))
     terminal.exit_code()
     server.close()
-    if (places.run_dir / "web" / "flights").exists() and (tmp_path / "flight.svg").exists():
+    # A log with C0 controls is none (docs/flight-log.md).
+    assert (tmp_path / "flight.svg").exists() == all(ord(c) >= 0x20 and c != "\x7f" for c in words)
+    if (tmp_path / "flight.svg").exists():
         text = (tmp_path / "flight.svg").read_text("utf-8")
         assert_harmless(text)
         root = xml.etree.ElementTree.fromstring(text)

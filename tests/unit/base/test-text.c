@@ -169,6 +169,21 @@ static void a_narrow_table_wraps_and_leaves_out(void **state)
                                 "    ended\n    because it\n    was told\n    to do so\n");
 }
 
+static void a_table_breaks_no_word_without_need(void **state)
+{
+    static const struct text_column two[] = {{.title = "WAY"}, {.title = "STARTED"}};
+    struct text_table made = {.columns = two, .column_count = 2};
+    struct gw_buf out = {0};
+    text_table_cell(&made, "to tcp:127.0.0.1:4444");
+    text_table_cell(&made, "2026-11-30 16:49");
+    assert_int_equal(text_table_put(&made, &out, 32, 0), 0);
+    text_table_fini(&made);
+    _cleanup_free_ char *text = string_of(&out);
+    assert_string_equal(text, "WAY                 STARTED\n"
+                              "to                  2026-11-30\n"
+                              "tcp:127.0.0.1:4444  16:49\n");
+}
+
 static uint32_t random_state = 1;
 
 static uint32_t random_number(uint32_t below)
@@ -233,6 +248,7 @@ int main(void)
         cmocka_unit_test(an_item_hangs_beside_its_label),
         cmocka_unit_test(a_table_has_aligned_columns),
         cmocka_unit_test(a_narrow_table_wraps_and_leaves_out),
+        cmocka_unit_test(a_table_breaks_no_word_without_need),
         cmocka_unit_test(no_layout_of_any_text_is_wide_or_harmful),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
