@@ -100,7 +100,7 @@ static void emit_line(FILE *stream, const char *text, size_t bytes)
 static void emit_lines(FILE *stream, const struct gw_buf *lines, const char *before,
                        const char *after)
 {
-    const char *at = (char *)lines->data, *end = at + lines->length;
+    const char *at = (char *)lines->data, *end = at ? at + lines->length : at;
     while (at < end) {
         const char *newline = memchr(at, '\n', (size_t)(end - at));
         size_t bytes = newline ? (size_t)(newline - at) : (size_t)(end - at);

@@ -172,6 +172,13 @@ def test_what_to_do_next_is_for_persons(places, tmp_path):
     assert "--svg FILE" in screen(places, 80, "explain", "web")
 
 
+def test_a_dumb_terminal_gets_lines_instead_of_a_line_that_changes(places):
+    move = ("migrate", "web", "tcp:192.0.2.1:4444")
+    assert "\r\x1b[K" in screen(places, 80, *move)
+    dumb = screen(places, 80, *move, TERM="dumb")
+    assert "\x1b" not in dumb and "round 3, " in dumb
+
+
 @pytest.fixture(scope="module")
 def iso_locale(tmp_path_factory):
     """LOCPATH with en_US.ISO-8859-1, or None where the sources of locales are not installed."""
