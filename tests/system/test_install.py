@@ -99,9 +99,10 @@ def test_pkg_config_looks_where_the_module_goes_without_dpkg_dev(tmp_path):
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/dpkg-architecture").write_text("#!/bin/false\n")
     (tmp_path / "bin/dpkg-architecture").chmod(0o755)
-    _, module = planned(tmp_path, path=tmp_path / "bin")
+    library, module = planned(tmp_path, path=tmp_path / "bin")
     prefix = "/usr/local"
     assert str(module) in search_path() or not any(folder.startswith(prefix) for folder in search_path())
+    assert f"{library}/" in output("gcc", "-print-search-dirs") or str(library) in output("ld", "--verbose")
 
 
 @pytest.mark.parametrize("libdir", ["lib", "lib/somewhere", "/opt/elsewhere/lib"])
