@@ -70,12 +70,11 @@ def poorer(report):
 
 
 @needs_kvm
-def test_a_person_sees_all_of_it_within_80_columns(report):
+def test_a_person_sees_all_of_it_in_a_few_rows(report):
     text = cpu()
     for word in ["This host", report["processor"]["vendor"], report["kvm"]["module"], "MHz", "host  ", *LEVELS,
                  "microvm-1", "riscv-virt-1"]:
         assert word in text
-    assert max(map(len, text.splitlines())) <= 80
     assert len(text.splitlines()) < 30
 
 
