@@ -21,6 +21,7 @@ WITHOUT_PATHS = {"tests/unit/board/images-test.h", "tests/unit/net/test-qemu.c"}
 PRINTING = re.compile(r"\b(printf|vprintf|puts|putchar|perror|json_dumpf)\s*\("
                       r"|\b(fputs|fputc|putc|fprintf|vfprintf|fwrite)\s*\(.*\bstd(out|err)\b|\bwrite(_all)?\s*\(STD")
 PRINTS = {"src/cli/say.c", "src/cli/viewer.c"}  # the latter is the guest's terminal
+CONFLICT = re.compile(r"^(<{7}|>{7}|\|{7}) ")
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 
 
@@ -60,6 +61,7 @@ class Sources(unittest.TestCase):
 
     def test_nothing_unfinished(self):
         self.assertEqual([], lines_matching(UNFINISHED, c_files()))
+        self.assertEqual([], lines_matching(CONFLICT, tree_files()))
 
     def test_no_tabs(self):
         self.assertEqual([], lines_matching(re.compile(r"\t"), c_files()))
