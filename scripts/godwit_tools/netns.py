@@ -230,6 +230,7 @@ class Probe:
     """A program of this folder (pinger, web_client) at work in a namespace; it tells at its end what it saw, as JSON."""
 
     def __init__(self, network, name, program, *arguments):
+        self.program = program
         self.process = network.start(
             name, [sys.executable, "-B", Path(__file__).with_name(f"{program}.py"), *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -237,6 +238,8 @@ class Probe:
 
     def finish(self, timeout_s=PATIENCE_S):
         told, _ = self.process.communicate("", timeout_s)
+        if self.process.returncode != 0:
+            raise ConnectionError(f"{self.program} ended with status {self.process.returncode} and told nothing")
         return json.loads(told)
 
     def close(self):

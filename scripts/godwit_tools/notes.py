@@ -12,6 +12,7 @@ def by_reason(notes):
     found = {}
     for note in notes:
         name, _, text = note.partition(": ")
+        name = name.rpartition(" / ")[2]      # meson puts the suite before it
         reasons = Counter(text.split("; "))
         if max(reasons.values()) == 1:      # it is the sentence's own
             reasons = {text: 1}

@@ -178,11 +178,13 @@ class Runner:
         except StepFailed as error:
             counts, usable, problem = Counts(failed=1), False, str(error)
         seconds = time.monotonic() - began
+        if self._groups.ended:
+            return Counts(), False
         if counts is None:
             self._say(step, f"done in {seconds:.0f} s")
             return Counts(), True
         self._say(step, self.terminal.paint("red" if counts.failed else "green", f"{problem or counts}") + f" in {seconds:.0f} s")
-        if counts.failed and not self._groups.ended:
+        if counts.failed:
             self._show_log(commands.log)
         return counts, usable
 

@@ -138,7 +138,7 @@ class Layout(unittest.TestCase):
         for encoding in ("ascii", "iso-8859-1"):
             stream = FakeTty(encoding)
             FixedTerminal(stream).row("x", "west → east ≤ 1 ms … ██▌ ╷░ Ж")
-            self.assertIn("west -> east <= 1 ms ... ##= |. ?", stream.text())
+            self.assertIn("west -> east <= 1 ms ... ##= |- ?", stream.text())
             painted = FixedTerminal(stream)
             painted.colours = True
             painted.say(painted.paint("red", "all → good"))
