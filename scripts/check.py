@@ -118,7 +118,7 @@ def fuzz(run):
             run.say(f"{harness.name} failed with seed {seed}: {error}")
             counts.failed += 1
     if counts.passed + counts.failed == 0:
-        counts.skipped, counts.reasons = 1, ["fuzz: the tree has no harness"]
+        counts.skipped, counts.reasons = 1, [["fuzz", "", "the tree has no harness"]]
     return counts
 
 
@@ -143,7 +143,7 @@ def engine_threads(run):
     configure(run, build, ["-Db_sanitize=thread", "-Db_lundef=false"], "clang")
     tests, files = tests_of_layers(build, ENGINE_TESTS)
     if not tests:
-        return Counts(skipped=1, reasons=["engine-threads: the tree has no engine test"])
+        return Counts(skipped=1, reasons=[["engine-threads", "", "the tree has no engine test"]])
     compile_all(run, build, *files)
     return run_meson_tests(run, build, *tests, patience=3)
 
@@ -179,12 +179,13 @@ def other_release(run):
     status = run([TREE / "scripts" / "fresh-debian", other, "./check", "--quick", "--json"], check=False)
     last = (run.log.read_text(errors="replace").strip().splitlines() or [""])[-1]
     if status == CANNOT_BE_MADE:
-        return Counts(skipped=1, reasons=[f"other-release: {last}"])
+        return Counts(skipped=1, reasons=[["other-release", "", last]])
     try:
         counts = Counts(**json.loads(last))
     except (ValueError, TypeError):
         raise StepFailed(f"./check --quick on Debian {other} ended with status {status} and no counts") from None
-    for texts in (counts.reasons, counts.failures, counts.known_faults):
+    counts.reasons = [[f"Debian {other}: {program}", case, why] for program, case, why in counts.reasons]
+    for texts in (counts.failures, counts.known_faults):
         texts[:] = [f"Debian {other}: {text}" for text in texts]
     return counts
 

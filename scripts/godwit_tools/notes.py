@@ -7,17 +7,10 @@ from .terminal import columns, harmless, wrap
 
 
 def by_reason(notes):
-    """{reason: Counter of names}, most cases first, of notes "NAME: REASON"; a program's cases may each have one, and
-    "; " between them."""
+    """{why: Counter of programs}, most cases first, of Counts.reasons."""
     found = {}
-    for note in notes:
-        name, _, text = note.partition(": ")
-        name = name.rpartition(" / ")[2]      # meson puts the suite before it
-        reasons = Counter(text.split("; "))
-        if max(reasons.values()) == 1:      # it is the sentence's own
-            reasons = {text: 1}
-        for reason, cases in reasons.items():
-            found.setdefault(reason, Counter())[name] += cases
+    for program, _, why in notes:
+        found.setdefault(why, Counter())[program] += 1
     return dict(sorted(found.items(), key=lambda item: -item[1].total()))
 
 
@@ -34,7 +27,7 @@ def _names(names, room):
 
 def show(terminal, notes, log):
     """Prints them, and writes them in full."""
-    log.write_text("".join(harmless(note) + "\n" for note in notes))
+    log.write_text("".join(harmless(": ".join(filter(None, note))) + "\n" for note in notes))
     if not notes:
         return
     terminal.title("What was skipped, and why")

@@ -24,7 +24,7 @@ class Counts:
     passed: int = 0
     failed: int = 0
     skipped: int = 0
-    reasons: list = field(default_factory=list)       # of skips, for people
+    reasons: list = field(default_factory=list)       # of skips: [program, case or "", why], for people
     failures: list = field(default_factory=list)      # what failed cases said, for people
     known_faults: list = field(default_factory=list)  # cases that met a documented fault; counted as skipped
 
@@ -60,7 +60,7 @@ def _outcome(case, name, why_skipped):
         reason = skip.get("message") or why_skipped
         if reason.startswith(KNOWN_FAULT):
             return Counts(skipped=1, known_faults=[f"{label}: {reason[len(KNOWN_FAULT):]}"])
-        return Counts(skipped=1, reasons=[f"{label}: {reason}"])
+        return Counts(skipped=1, reasons=[[name, case.get("name"), reason]])
     return Counts(passed=1)
 
 
@@ -83,7 +83,7 @@ def _count_program(test, reports):
     result, name = test["result"], test["name"].rpartition(" / ")[2]
     said = [line.strip() for line in (test.get("stdout", "") + "\n" + test.get("stderr", "")).splitlines() if line.strip()]
     if result == "SKIP":
-        return Counts(skipped=1, reasons=[f"{name}: {said[-1] if said else UNSAID}"])
+        return Counts(skipped=1, reasons=[[name, "", said[-1] if said else UNSAID]])
     # cmocka has no reasons in its report: a program prints them, one each.
     reasons = [line[len("skipped: "):] for line in said if line.startswith("skipped: ")]
     path = report_file(reports, test["command"][test["command"].index("--") + 1:])

@@ -157,7 +157,7 @@ class Runner:
                 else:
                     broken = next(name for name in step.after if not ended[name])
                     self._say(step, f"skipped: {broken} failed")
-                    total.add(Counts(skipped=1, reasons=[f"{step.name}: not run because {broken} failed"]))
+                    total.add(Counts(skipped=1, reasons=[[step.name, "", f"not run because {broken} failed"]]))
                     ended[step.name] = False
             if running:
                 for future in wait(running, return_when=FIRST_COMPLETED).done:

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/machine-name.h"
 #include "base/run-dir.h"
+#include "base/text.h"
 
 #define FAIL(code, number, ...) gw_error_set(error, GW_LAYER_CLI, code, number, __VA_ARGS__)
 
@@ -85,18 +86,6 @@ static char *last_line(FILE *log)
     return last;
 }
 
-/* A log holds what others said. */
-static void make_harmless(char *text)
-{
-    json_t *valid = json_string(text); /* NULL when it is not UTF-8 */
-    for (unsigned char *at = (unsigned char *)text; *at; at++)
-        if (*at == 0xc2 && at[1] < 0xa0) /* a control character of Latin-1, which has two bytes */
-            at[0] = at[1] = '?';
-        else if (*at < ' ' || *at == 0x7f || (*at >= 0x80 && !valid))
-            *at = '?';
-    json_decref(valid);
-}
-
 char *machine_last_words(const struct cli *cli, const char *name)
 {
     _cleanup_free_ char *path = machine_path(cli, name, "vmm.log");
@@ -104,18 +93,17 @@ char *machine_last_words(const struct cli *cli, const char *name)
     const char *verdict = json_string_value(json_object_get(status, "verdict"));
     _cleanup_fclose_ FILE *log = verdict || !path ? NULL : fopen(path, "re");
     _cleanup_free_ char *line = log ? last_line(log) : NULL;
-    char *words = NULL;
+    struct gw_buf words = {0}; /* escaped: a log may have bytes that no JSON can */
     if (verdict)
-        words = strdup(verdict);
+        text_escape(&words, verdict, strlen(verdict));
     else if (!line)
-        words = strdup("its process is gone and left no last words");
-    else if (asprintf(&words, "its process is gone and left no last status; its log ends with: %s",
-                      line) < 0)
-        words = NULL;
-    if (words)
-        make_harmless(words);
+        gw_buf_printf(&words, "its process is gone and left no last words");
+    else if (gw_buf_printf(&words,
+                           "its process is gone and left no last status; its log ends with: ") == 0)
+        text_escape(&words, line, strlen(line));
     json_decref(status);
-    return words;
+    gw_buf_append(&words, "", 1);
+    return (char *)words.data;
 }
 
 const char *machine_moved_to(const json_t *last)

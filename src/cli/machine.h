@@ -28,7 +28,7 @@ void machine_names_free(char **names, size_t count);
 bool machine_has_process(const struct cli *cli, const char *name);
 
 /* How a machine whose process is gone ended, in a sentence: from its last status, or else the last
- * line of its log. Harmless on a terminal. From malloc, NULL without memory. */
+ * line of its log. Escaped, in UTF-8. From malloc, NULL without memory. */
 char *machine_last_words(const struct cli *cli, const char *name);
 
 /* Where the guest moved to and runs, as `last`, its status.json, says; NULL when it does not. */

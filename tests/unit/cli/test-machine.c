@@ -71,9 +71,9 @@ static void a_machine_without_a_status_tells_the_end_of_its_log(void **state)
         {"", "its process is gone and left no last words"},
         {"2026-11-21 10:00:00.123 first\n2026-11-21 10:00:01.456 cannot open disk 'a'\n",
          "its log ends with: cannot open disk 'a'"},
-        {"2026-11-21 10:00:01.456 \033[31mred\xc2\x9b\t\x7f\n", "its log ends with: ?[31mred????"},
+        {"2026-11-21 10:00:01.456 \033[31mred\xc2\x9b\t\x7f\n", "its log ends with: \\x1b[31mred\\x9b\\x09\\x7f"},
         {"2026-11-21 10:00:01.456 n\xc3\xa4her\n", "its log ends with: n\xc3\xa4her"},
-        {"2026-11-21 10:00:01.456 no UTF-8 \xe4\n", "its log ends with: no UTF-8 ?"},
+        {"2026-11-21 10:00:01.456 no UTF-8 \xe4\n", "its log ends with: no UTF-8 \\xe4"},
         {"a line that has no time", "its log ends with: a line that has no time"},
     };
     _cleanup_free_ char *directory = machine_path(&cli, "web", NULL);

@@ -224,14 +224,14 @@ class Apt(unittest.TestCase):
 
 class Notes(unittest.TestCase):
     def test_cases_with_one_reason_are_one_line(self):
-        found = notes.by_reason(["a: no tea; no tea", "b: no tea", "c: no cup; no spoon"])
+        found = notes.by_reason([["a", "x", "no tea"], ["a", "y", "no tea"], ["b", "", "no tea"], ["c", "z", "no cup; no spoon"]])
         self.assertEqual([("no tea", 3), ("no cup; no spoon", 1)], [(reason, names.total()) for reason, names in found.items()])
 
     def test_names_are_cut_and_all_are_in_the_log(self):
         terminal = FixedTerminal(FakeTty())
         with tempfile.TemporaryDirectory() as place:
             log = Path(place, "notes.log")
-            notes.show(terminal, [f"a-case-{number}: no tea" for number in range(30)], log)
+            notes.show(terminal, [[f"a-program-{number}", "case", "no tea"] for number in range(30)], log)
             self.assertEqual(30, len(log.read_text().splitlines()))
         lines = SGR.sub("", terminal.stream.text()).splitlines()
         self.assertIn("  30 cases: no tea", lines)

@@ -76,7 +76,7 @@ class Results(unittest.TestCase):
     def test_cases_of_cmocka_are_counted_whatever_they_print(self):
         program = self.cmocka_program()
         counts = self.count(self.run_reported(program))
-        self.assertEqual(("1 passed, 0 failed, 2 skipped", ["x: away: no tea", "x: gone: no milk"]),
+        self.assertEqual(("1 passed, 0 failed, 2 skipped", [["x", "away", "no tea"], ["x", "gone", "no milk"]]),
                          (str(counts), counts.reasons))
         counts = self.count(self.run_reported(program, "bad"))
         self.assertEqual("2 passed, 1 failed, 2 skipped", str(counts))
@@ -92,14 +92,14 @@ class Results(unittest.TestCase):
         cases.write_text(PYTEST)
         counts = self.count(self.run_reported(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", cases))
         self.assertEqual("1 passed, 1 failed, 2 skipped", str(counts))
-        self.assertEqual(["x: test_away: no coffee"], counts.reasons)
+        self.assertEqual([["x", "test_away", "no coffee"]], counts.reasons)
         self.assertEqual(["x: test_known: it rains (docs/weather.md)"], counts.known_faults)
 
     def test_a_program_without_cases_is_one(self):
         self.assertEqual("1 passed, 0 failed, 0 skipped", str(self.count(self.run_reported("/bin/true"))))
         self.assertEqual("0 passed, 1 failed, 0 skipped", str(self.count(self.run_reported("/bin/false"))))
         skipped = {**self.run_reported("/bin/echo", "no KVM here"), "result": "SKIP"}
-        self.assertEqual(["x: no KVM here"], self.count(skipped).reasons)
+        self.assertEqual([["x", "", "no KVM here"]], self.count(skipped).reasons)
 
     def test_a_program_that_fails_after_good_cases_fails(self):
         line = {**self.run_reported(self.cmocka_program()), "result": "TIMEOUT"}
