@@ -5,7 +5,7 @@ import os
 
 from .console import Console
 from .machine import Host, Machine
-from .patience import LONG_BUDGET_MS, PATIENCE_S
+from .patience import LONG_BUDGET_MS, LONG_SILENCE_MS, PATIENCE_S
 from .paths import build_dir
 
 
@@ -49,7 +49,7 @@ class BareGuest:
         self.machine = Machine(
             host or self.new_host(), "guest", "--kernel", kernel, "--append", self.append,
             "--memory", self.memory, "--cpus", self.cpus, "--serial", self.console.serial, *self.options)
-        self.machine.set(downtime_limit=LONG_BUDGET_MS)
+        self.machine.set(downtime_limit=LONG_BUDGET_MS, x_godwit_peer_timeout=LONG_SILENCE_MS)
         self.wait(f"{self.program}: ready", timeout_s)
         return self
 
@@ -59,7 +59,7 @@ class BareGuest:
 
     def arrived(self, machine):
         old, self.machine = self.machine, machine
-        machine.set(downtime_limit=LONG_BUDGET_MS)
+        machine.set(downtime_limit=LONG_BUDGET_MS, x_godwit_peer_timeout=LONG_SILENCE_MS)
         old.close()
 
     def wait(self, pattern, timeout_s=PATIENCE_S, since=0):
