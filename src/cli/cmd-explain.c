@@ -56,7 +56,7 @@ int cmd_explain(const struct cli *cli, int argc, char **argv)
     if (svg)
         cli_say("the picture is in '%s'", svg);
     else
-        cli_hint("'godwit explain %s --svg FILE' draws it, 'godwit log %s' lists all flights",
+        cli_hint("'godwit explain %s --svg FILE' draws it, 'godwit log %s' lists all migrations",
                  argv[optind], argv[optind]);
     return EXIT_DONE;
 }

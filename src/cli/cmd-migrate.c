@@ -181,7 +181,7 @@ static void report(const struct request *request, json_t *info, int code)
     }
     if (code == EXIT_DONE) {
         progress_summary(info, request->name, request->uri);
-        cli_hint("'godwit explain %s' tells the flight", request->name);
+        cli_hint("'godwit explain %s' tells what happened in it", request->name);
     } else if (code == EXIT_CANCELLED)
         cli_say("cancelled; machine '%s' goes on here", request->name);
     else if (code == EXIT_FAILED)

@@ -103,13 +103,13 @@ const struct cli_command cli_commands[] = {
      "A machine that runs stays, and one of which it is not known where it runs: the sentence says "
      "what to do.\n",
      cmd_remove},
-    {"log", "list the flights (migrations) of a machine",
+    {"log", "list the migrations of a machine",
      "usage: godwit log NAME [--json]\n\n"
      "  --json\tfor programs\n",
      cmd_log},
-    {"explain", "tell one flight in sentences, or draw it",
+    {"explain", "tell one migration in sentences, or draw it",
      "usage: godwit explain NAME [SESSION] [--svg FILE]\n\n"
-     "  SESSION\tan id from 'godwit log' or its beginning; the newest flight by default\n"
+     "  SESSION\tan id from 'godwit log' or its beginning; the newest migration by default\n"
      "  --svg FILE\tdraw it instead\n\n"
      "The text is as wide as the terminal; elsewhere as COLUMNS says, or 80 columns.\n",
      cmd_explain},

@@ -19,7 +19,7 @@ int flights_list(const struct cli *cli, const char *name, struct gw_flight_log_e
     _cleanup_free_ char *directory = machine_path(cli, name, "flights");
     r = gw_flight_log_list(directory, ret_entries, ret_count, &bad, error);
     if (r == 0 && bad > 0)
-        cli_say("%zu file%s in %s %s no flight log%s and left out", bad, bad == 1 ? "" : "s", directory,
+        cli_say("%zu file%s in %s %s no migration log%s and left out", bad, bad == 1 ? "" : "s", directory,
                 bad == 1 ? "is" : "are", bad == 1 ? "" : "s");
     return r;
 }
@@ -30,7 +30,7 @@ static int choose(const struct gw_flight_log_entry *entries, size_t count, const
 {
     int found = -1;
     if (count == 0)
-        return FAIL(GW_CODE_NOT_FOUND, -ENOENT, "machine '%s' has never been moved: no flight log", name);
+        return FAIL(GW_CODE_NOT_FOUND, -ENOENT, "machine '%s' has never migrated: there is no migration log", name);
     if (!session)
         return (int)count - 1;
     for (size_t i = 0; i < count; i++) {
@@ -38,12 +38,12 @@ static int choose(const struct gw_flight_log_entry *entries, size_t count, const
             continue;
         if (found >= 0)
             return FAIL(GW_CODE_INVALID, -EINVAL,
-                        "more than one flight of '%s' begins with '%s'; write more of it", name, session);
+                        "more than one migration of '%s' begins with '%s'; write more of it", name, session);
         found = (int)i;
     }
     if (found < 0)
         return FAIL(GW_CODE_NOT_FOUND, -ENOENT,
-                    "no flight of '%s' begins with '%s'; 'godwit log %s' lists them", name, session, name);
+                    "no migration of '%s' begins with '%s'; 'godwit log %s' lists them", name, session, name);
     return found;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A flight log as one SVG picture without scripts, fonts or references. From top to bottom: what
+ * A migration log as one SVG picture without scripts, fonts or references. From top to bottom: what
  * happened in words; the memory left to send over time (logarithmic, because rounds shrink by
  * factors), with the rounds as bands; what the link carried and what the guest wrote in each round;
  * the pause by its parts. Bands and captions that would not fit beside each other stay without
@@ -158,7 +158,7 @@ static void draw_heading(struct canvas *canvas, const struct gw_flight_log *log)
 {
     bool is_source = strcmp(log->role, "source") == 0;
     char title[256], route[512], outcome[768];
-    snprintf(title, sizeof title, "Flight %llu of %s", (unsigned long long)log->number,
+    snprintf(title, sizeof title, "Migration %llu of %s", (unsigned long long)log->number,
              or_else(log->machine, "an unnamed machine"));
     if (log->same_host)
         snprintf(route, sizeof route, "Between two processes of %s", log->host);
@@ -442,6 +442,6 @@ int gw_flight_log_explain_svg(const struct gw_flight_log *log, struct gw_buf *ou
     draw(&canvas, "</svg>\n");
     if (canvas.result < 0)
         return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_NO_RESOURCE, canvas.result,
-                            "no memory to draw flight %s", log->session);
+                            "no memory to draw migration %s", log->session);
     return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A flight log in plain sentences. Whatever does not fit into the width is wrapped or left out,
+/* A migration log in plain sentences. Whatever does not fit into the width is wrapped or left out,
  * never cut. A log is foreign text: all of it goes through base/text.h, which makes it harmless. */
 #include <godwit/flight-log.h>
 
@@ -115,7 +115,7 @@ static void say_title(struct page *page, const struct gw_flight_log *log)
     char when[64] = "";
     if (gmtime_r(&seconds, &utc))
         strftime(when, sizeof when, "%-d %B %Y %H:%M:%S UTC", &utc);
-    say(page, "Flight %llu of %s, %s", (unsigned long long)log->number,
+    say(page, "Migration %llu of %s, %s", (unsigned long long)log->number,
         or_else(log->machine, "an unnamed machine"), when);
     if (log->same_host)
         say(page, "from one process to another on %s (%s), told by the %s; session %s", log->host,
@@ -481,6 +481,6 @@ int gw_flight_log_explain_text(const struct gw_flight_log *log, unsigned width, 
     say_networks(&page, log);
     if (page.result < 0)
         return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_NO_RESOURCE, page.result,
-                            "no memory to explain flight %s", log->session);
+                            "no memory to explain migration %s", log->session);
     return 0;
 }

@@ -470,7 +470,7 @@ static int check_kind(const json_t *document, struct gw_error *error)
     const char *format = json_string_value(json_object_get(document, "format"));
     if (!format || strcmp(format, FORMAT) != 0)
         return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_CORRUPT, -EINVAL,
-                            "this is no flight log: it lacks the format '" FORMAT "'");
+                            "this is not a migration log: it lacks the format '" FORMAT "'");
     const json_t *version = json_object_get(document, "version");
     if (!json_is_integer(version) || json_integer_value(version) != VERSION)
         return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_VERSION, -EINVAL,

@@ -30,7 +30,7 @@ int gw_flight_log_parse(const void *text, size_t length, struct gw_flight_log **
     json_t *document = json_loadb(length ? text : "", length, JSON_REJECT_DUPLICATES, &json_error);
     if (!document)
         return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_CORRUPT, -EINVAL,
-                            "this is no flight log: %s at line %d", json_error.text,
+                            "this is not a migration log: %s at line %d", json_error.text,
                             json_error.line);
     int r = flight_decode(document, ret_log, error);
     json_decref(document);

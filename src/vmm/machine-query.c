@@ -432,7 +432,7 @@ static json_t *one_flight(struct machine *machine, const char *session, struct g
     if (strspn(session, "0123456789abcdef") != strlen(session) || !session[0] ||
         asprintf(&path, "%s/%s.json", machine->flights_path, session) < 0 ||
         !(flight = flight_json(path, session))) {
-        machine_fail(error, GW_CODE_NOT_FOUND, -ENOENT, "there is no flight log of session '%.64s'",
+        machine_fail(error, GW_CODE_NOT_FOUND, -ENOENT, "there is no migration log of session '%.64s'",
                      session);
         return NULL;
     }
@@ -441,7 +441,7 @@ static json_t *one_flight(struct machine *machine, const char *session, struct g
                    : NULL;
     if (!document) {
         json_decref(flight);
-        machine_fail(error, GW_CODE_CORRUPT, -EBADMSG, "the flight log '%s' is too long or no JSON",
+        machine_fail(error, GW_CODE_CORRUPT, -EBADMSG, "the migration log '%s' is too long or is not JSON",
                      path);
         return NULL;
     }

@@ -130,7 +130,7 @@ def test_a_machine_that_moved_tells_where_to(cli):  # noqa: F811
     uri = cli.receive("b")
     cli("migrate", "a", uri)
     assert terminal.exit_code() == 0
-    assert f"godwit: machine 'a' has moved to {uri} (this terminal is free again)" in terminal.text
+    assert f"godwit: machine 'a' has moved to {uri} (this terminal is free again)" in " ".join(terminal.text.split())
     assert re.search(rf"^a +ended +moved to {uri}$", cli("list"), re.M)
     assert f"moved to {uri}\n" in cli("status", "a")
     cli("remove", "a")

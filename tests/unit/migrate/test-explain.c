@@ -66,7 +66,7 @@ static void assert_has(const char *text, const char *words)
 static void a_completed_flight_is_told(void **state)
 {
     _cleanup_free_ char *text = text_of(sample_flight(true, 6), 100);
-    assert_has(text, "Flight 1 of web,");
+    assert_has(text, "Migration 1 of web,");
     assert_has(text, " to beta (tcp:beta.example:4444), told by the source");
     assert_has(text, "It completed in 1.1 s.");
     assert_has(text,
@@ -282,7 +282,7 @@ static void the_picture_holds_every_panel(void **state)
 {
     _cleanup_free_ char *svg = svg_of(sample_flight(true, 6));
     assert_has(svg, "<svg xmlns=");
-    assert_has(svg, "Flight 1 of web");
+    assert_has(svg, "Migration 1 of web");
     assert_has(svg, "Memory left to send");
     assert_has(svg, "<polyline");
     assert_has(svg, "The pause: 16 ms of a budget of 100 ms");

@@ -140,10 +140,10 @@ static void foreign_text_is_made_harmless(void **state)
 static void hostile_documents_are_refused_with_the_field(void **state)
 {
     static const char *const documents[][2] = {
-        {"", "no flight log"},
+        {"", "not a migration log"},
         {"[]", "format"},
         {"{}", "format"},
-        {"{" GOOD, "no flight log"},
+        {"{" GOOD, "not a migration log"},
         {"{" GOOD ",\"role\":\"source\"}", "duplicate"},
         {"{\"format\":\"godwit-flight-log\",\"version\":2}", "version 1 only"},
         {"{\"format\":\"godwit-flight-log\",\"version\":1}", "'session' is missing"},

@@ -288,7 +288,7 @@ static void what_makes_no_sense_now_is_refused(void **state)
     assert_reply(fixture, "query-migrate", "{}", NOTHING);
     assert_reply(fixture, "migrate_cancel", "{}", NOTHING);
     assert_reply(fixture, "x-godwit-query-flights", "{}", "{\"return\":[]}");
-    assert_in_reply(fixture, "x-godwit-query-flights", "{\"session\":\"../x\"}", "no flight log");
+    assert_in_reply(fixture, "x-godwit-query-flights", "{\"session\":\"../x\"}", "no migration log");
     assert_in_reply(fixture, "migrate-incoming", "{\"uri\":\"tcp::1\"}", "--incoming defer");
     assert_in_reply(fixture, "x-godwit-reclaim", "{\"fenced\":true}", "was not given away");
     assert_in_reply(fixture, "migrate", "{\"uri\":\"fd:x\"}", "named 'x' not found");
