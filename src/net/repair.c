@@ -233,6 +233,6 @@ int repair_find_right(struct repair_helper *ret_helper, char *why, size_t room)
     else if (r < 0)
         snprintf(why, room,
                  "to read their state needs CAP_NET_ADMIN, which neither godwit nor passt-repair "
-                 "has (setcap cap_net_admin+ep passt-repair)");
+                 "has (sudo setcap cap_net_admin+ep \"$(command -v passt-repair)\")");
     return r;
 }
