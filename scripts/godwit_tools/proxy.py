@@ -55,7 +55,7 @@ class Framer:
 
 class Proxy:
     """
-    Forwards connections to `target` (host, port). Hooks: `before` and `after` map (direction, record) to a
+    Forwards connections to `target`, (host, port) or the path of a Unix socket, beside which it listens then. Hooks: `before` and `after` map (direction, record) to a
     function, called with the proxy once, at the first such record, before it is forwarded or right after its last
     byte; it may cut(), freeze() or kill something. `mangle(direction, offset, data)` returns what is sent in
     data's place; the offset counts the bytes of that direction of the connection.
@@ -72,8 +72,14 @@ class Proxy:
         self._up = True
         self._lock = threading.Lock()
         self._sockets = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.uri = "tcp:127.0.0.1:%d" % self._listener.getsockname()[1]
+        if isinstance(target, tuple):
+            self._listener = socket.create_server(("127.0.0.1", 0))
+            self.uri = "tcp:127.0.0.1:%d" % self._listener.getsockname()[1]
+        else:
+            self._listener = socket.socket(socket.AF_UNIX)
+            self._listener.bind(f"{target}.proxy")
+            self._listener.listen()
+            self.uri = f"unix:{target}.proxy"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self):
@@ -86,16 +92,24 @@ class Proxy:
                 self._reset(near)
                 continue
             try:
-                far = socket.create_connection(self.target, timeout=PATIENCE_S)
+                far = self._connect()
             except OSError:
                 self._reset(near)
                 continue
             far.settimeout(None)
-            for one in (near, far):
-                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if isinstance(self.target, tuple):
+                for one in (near, far):
+                    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._sockets += [near, far]
             for source, sink, direction in ((near, far, TO_DESTINATION), (far, near, TO_SOURCE)):
                 threading.Thread(target=self._pump, args=(source, sink, direction), daemon=True).start()
+
+    def _connect(self):
+        if isinstance(self.target, tuple):
+            return socket.create_connection(self.target, timeout=PATIENCE_S)
+        far = socket.socket(socket.AF_UNIX)
+        far.connect(str(self.target))
+        return far
 
     def _pump(self, source, sink, direction):
         framer, offset = Framer(), 0

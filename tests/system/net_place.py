@@ -321,22 +321,28 @@ class Flood(threading.Thread):
         return sum(gap.count for gap in self.gaps)
 
 
+# After so long what is under way is taken for lost, and as much again is sent. Of a guest that is only slow, on a busy host, what
+# waits must stay less than its queues hold.
+GIVEN_UP_S = 0.5
+
+
 def check_flood(place, count, under_way=64, may_lose=True):
     """So many packets while the guest moves. They come back in order, and where some are missing the guest moved then:
     those that were under way. On one host none are. A line that tells of it."""
     began, moves = time.time(), []
-    flood = place.outside(lambda: Flood(count, under_way, 0.1 if may_lose else PATIENCE_S))
+    flood = place.outside(lambda: Flood(count, under_way, GIVEN_UP_S if may_lose else PATIENCE_S))
     flood.start()
     while flood.is_alive():
         moves.append(place.move()[0])
         flood.join(0.3)
     took = time.time() - began
-    during = [sum(one < gap.ended for one in moves) for gap in flood.gaps]
+    # A busy host may tell of a gap when the next move has begun already.
+    moved = [sum(one < gap.ended for one in moves) for gap in flood.gaps]
     told = (f"{count} small packets through a guest that moved {len(moves)} times: {flood.lost()} lost, in "
             f"{len(flood.gaps)} moves; {count / took:.0f} a second")
     assert flood.out_of_order == 0, told
     assert may_lose or not flood.gaps, f"{told}; first {flood.gaps[:5]}"
-    assert 0 not in during and len(set(during)) == len(during), f"packets were lost where no move was: {told}"
+    assert all(gaps <= so_far for gaps, so_far in enumerate(moved, 1)), f"packets were lost where no move was: {told}; {moved}"
     assert all(gap.count <= gap.windows * under_way for gap in flood.gaps), f"more was lost than what was under way: {told}"
     assert len(moves) > 1
     return told
