@@ -4,6 +4,10 @@ Every test of godwit, in steps that run side by side where they may. Each step h
 overruns it is killed and reported. Ends with one line that counts the cases of all runners.
 """
 
+import signal
+
+signal.signal(signal.SIGINT, signal.SIG_DFL)     # until front.run(): no traceback while modules load
+
 import argparse
 import json
 import os
@@ -16,7 +20,7 @@ import sys
 
 from godwit_tools import front, notes
 from godwit_tools.paths import TREE, building, cache_dir, require_build
-from godwit_tools.results import Counts, from_meson, from_report
+from godwit_tools.results import Counts, from_meson, from_pytest
 from godwit_tools.steps import LABEL, Runner, Step, StepFailed
 from godwit_tools.terminal import Terminal
 
@@ -169,12 +173,10 @@ def engine_threads(run):
 def run_pytest(run, build, name, *selection):
     report = run.directory / f"{name}.xml"
     report.unlink(missing_ok=True)
-    run(["/usr/bin/python3", "-B", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rs",
+    status = run(["/usr/bin/python3", "-B", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rs",
          TREE / "tests" / "system", f"--junitxml={report}", *selection],
         env={"GODWIT_BUILD": str(build)}, check=False)
-    if not report.exists():
-        raise StepFailed("pytest ended without a report")
-    return from_report(report, name)
+    return from_pytest(report, name, status)
 
 
 def system(run):

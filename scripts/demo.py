@@ -7,6 +7,10 @@ the guest, the client and both hosts what happened. The machine is microvm (x86-
 riscv-virt (a CPU in software) elsewhere.
 """
 
+import signal
+
+signal.signal(signal.SIGINT, signal.SIG_DFL)     # until front.run(): no traceback while modules load
+
 import argparse
 import contextlib
 import json
@@ -18,6 +22,7 @@ import shutil
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 from check import build_gcc
 from godwit_tools import architectures, front, netns
@@ -49,6 +54,7 @@ MOST_BAR = 24
 MIGRATIONS = [Column("", 11, left=True), Column("time", 8, rank=2), Column("data", 9), Column("rounds", 6, rank=3),
               Column("pause", 9), Column("silence", 8)]
 SLOWEST = [Column("pause", 9), Column("one connection", 9), Column("new ones", 9)]
+FETCH = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1]).read().decode())"    # minimal systems have no wget
 NEXT = {
     "./demo --keep": "leaves the guest running: its console, its web server, its migrations' logs",
     "./check --quick": "builds everything and passes the unit tests; ./check is all of it",
@@ -71,7 +77,7 @@ def choose_architecture(terminal, machine):
     kvm = host_kvm()
     if machine is None:
         machine = "microvm" if kvm.runs_kernels else "riscv-virt"
-        terminal.row("machine", f"{kvm.sentence}: taking {MACHINES[machine]}")
+        terminal.row("machine", MACHINES[machine] + ("" if kvm.runs_kernels else f", because {kvm.sentence}"))
     elif machine == "microvm" and not kvm.runs_kernels:
         raise DemoFailed(f"microvm cannot be had: {kvm.sentence}; ./demo --machine riscv-virt runs anywhere")
     else:
@@ -115,8 +121,7 @@ def build(terminal):
 def prepare_image(terminal, architecture):
     began = time.monotonic()
     image = prepare(architecture, say=lambda sentence: terminal.row("guest", sentence))
-    terminal.row("guest", f"Debian's {image.architecture} kernel {image.version} from the cache, "
-                          f"{time.monotonic() - began:.1f} s")
+    terminal.row("guest", f"Debian's {image.architecture} kernel {image.version}, ready in {time.monotonic() - began:.1f} s")
     return image
 
 
@@ -369,6 +374,10 @@ def show_slowest(terminal, migrations, web):
                              default=0) * 1000 for kind in web}
         table.line(f"{migration.number:>9}",
                    [f"{ms:.1f} ms" for ms in (migration.pause_ms, slowest["kept"], slowest["fresh"])])
+    # What a host that is busy does by itself.
+    between = {kind: max((took for due, took in web[kind]["answers"]
+                          if not any(m.began <= due <= m.ended for m in migrations)), default=0) * 1000 for kind in web}
+    table.line(f"{'none':>9}", ["", *(f"{between[kind]:.1f} ms" for kind in ("kept", "fresh"))])
 
 
 def logarithmic(count, most):
@@ -457,11 +466,14 @@ def finish(options, demo):
 
 def keep(terminal, demo):
     into = f"nsenter --target {os.getpid()} --user --mount --preserve-credentials " if is_rootless() else ""
-    godwit = f"{shlex.quote(str(build_dir() / 'godwit'))} --run-dir {shlex.quote(str(demo.hosts[ROUTE[-1]].run_dir))}"
+    program = build_dir() / "godwit"
+    if program.is_relative_to(Path.cwd()):
+        program = program.relative_to(Path.cwd())
+    godwit = f"{shlex.quote(str(program))} --run-dir {shlex.quote(str(demo.hosts[ROUTE[-1]].run_dir))}"
     things = {"console": f"{godwit} console {NAME}", "migrations": f"{godwit} log {NAME}",
               "the last": f"{godwit} explain {NAME}"}
     if demo.network:
-        things["web server"] = f"{into}nsenter --net=/run/netns/{demo.network.namespace(CLIENT)} wget -qO- http://{GUEST4}/"
+        things["web server"] = f"{into}nsenter --net=/run/netns/{demo.network.namespace(CLIENT)} python3 -c '{FETCH}' http://{GUEST4}/"
     terminal.title("The guest goes on until Ctrl-C. In another terminal:")
     for name, command in things.items():
         terminal.say(f"  {name}")
@@ -487,7 +499,9 @@ def main():
     except (DemoFailed, MachineFailed, FetchError, Unusable, QmpError, TimeoutError, ConnectionError) as error:
         result["error"] = str(error)
         terminal.say()
-        terminal.lines(terminal.paint("red", f"demo: {error}"))     # with commands in it, which are copied
+        lost = isinstance(error, ConnectionError) and not str(error).endswith("told nothing")
+        sentence = f"a machine process does not answer any more ({error})" if lost else str(error)
+        terminal.lines(terminal.paint("red", f"demo: {sentence}"))     # with commands in it, which are copied
     except KeyboardInterrupt:
         terminal.say()
         terminal.say("demo: interrupted, everything is stopped and removed")

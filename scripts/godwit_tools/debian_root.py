@@ -9,6 +9,7 @@ namespaces (user_namespaces(7)), and the demo needs them. Devices have the owner
 The packages that apt fetches are cached too; whatever they unpack to is not.
 """
 
+import contextlib
 import ctypes
 import fcntl
 import json
@@ -19,11 +20,14 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from .foreign_apt import KEYRING, FetchError, machine_mirror
+from .front import uninterrupted
 from .paths import TREE, cache_dir
 
+UNNAMED = "run-"
 RELEASES = {"12": "bookworm", "13": "trixie"}
 USER, UID = "nora", 1000
 HOME = f"home/{USER}"
@@ -43,7 +47,15 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 class RootFailed(Exception):
-    """One sentence for the user."""
+    """One sentence for the user: no such machine can be had here."""
+
+    status = 125
+
+
+class CloneFailed(RootFailed):
+    """The machine can be had; what is to be in it cannot."""
+
+    status = 126
 
 
 def _say(sentence):
@@ -130,17 +142,73 @@ def _base(release, refresh):
 
 # One machine
 
-def _machine_directory(name):
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,40}", name):
-        raise RootFailed(f"'{name}' cannot be a machine's name: letters, digits, '.', '_' and '-' can")
-    return _homes() / "machines" / name
+def _machines():
+    path = _homes() / "machines"
+    path.mkdir(exist_ok=True)
+    return path
+
+
+def _lock(directory):
+    """A descriptor; whoever has it may use or remove the machine. None if somebody has."""
+    try:
+        lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock
+
+
+def _kept_directory(name):
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,40}", name) or name.startswith(UNNAMED):
+        raise RootFailed(f"'{name}' cannot be a machine's name: letters, digits, '.', '_' and '-' can, and it does not begin "
+                         f"with '{UNNAMED}'")
+    return _machines() / name
+
+
+def _remove(directory):
+    lock = _lock(directory)
+    if lock is None:
+        raise RootFailed(f"the machine '{directory.name}' is in use")
+    shutil.rmtree(directory)
+    os.close(lock)
 
 
 def remove(name):
-    directory = _machine_directory(name)
+    directory = _kept_directory(name)
     if not directory.exists():
         raise RootFailed(f"there is no kept machine '{name}'")
-    shutil.rmtree(directory)
+    _remove(directory)
+
+
+def _sweep():
+    """Machines without a name whose run was killed."""
+    for directory in _machines().glob(f"{UNNAMED}*"):
+        with contextlib.suppress(RootFailed, OSError):
+            _remove(directory)
+
+
+@contextlib.contextmanager
+def _machine(name, release):
+    """The directory of one, locked; without a name it is a new one, and goes."""
+    _sweep()
+    directory = _kept_directory(name) if name else Path(tempfile.mkdtemp(prefix=UNNAMED, dir=_machines()))
+    directory.mkdir(exist_ok=True)
+    lock = _lock(directory)
+    if lock is None:
+        raise RootFailed(f"the machine '{name}' is in use")
+    try:
+        made_for = directory / "release"
+        if made_for.exists() and made_for.read_text() != release:
+            raise RootFailed(f"the kept machine '{name}' is a {made_for.read_text()}")
+        made_for.write_text(release)
+        (directory / "root").mkdir(exist_ok=True)
+        yield directory
+    finally:
+        if not name:
+            with uninterrupted():
+                shutil.rmtree(directory, ignore_errors=True)
+        os.close(lock)
 
 
 def _clone(root):
@@ -153,38 +221,49 @@ def _clone(root):
     done = subprocess.run(["git", "clone", "-q", "--no-hardlinks", TREE, root], env=_git_environment(),
                           capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise RootFailed(f"git cannot clone {TREE}: {done.stderr.strip()}")
+        raise CloneFailed(f"git cannot clone {TREE}: {done.stderr.strip()}")
 
 
 def _git_environment():
     return {**os.environ, "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
 
 
-def run(options):
-    """Runs the command; returns its exit status."""
+def _check(options, base):
+    """What is wrong about the options is said before anything is made."""
+    groups = {line.split(":")[0] for line in (base / "etc/group").read_text().splitlines()}
+    for group in options.group:
+        if group not in groups:
+            raise CloneFailed(f"there is no group '{group}' in a minimal Debian")
+    for setting in options.env:
+        if not re.match(r"[A-Za-z_][A-Za-z0-9_]*=", setting):
+            raise CloneFailed(f"--env takes NAME=VALUE, not '{setting}'")
     if ".." in Path(options.directory).parts or options.directory.startswith("/"):
-        raise RootFailed("--directory takes a path below the user's home")
+        raise CloneFailed("--directory takes a path below the user's home")
+
+
+def run(options):
+    """Runs the command; returns its exit status. Whatever ends this process ends the machine."""
     release = RELEASES[options.release]
-    base = _base(release, options.refresh)
-    directory = _machine_directory(options.keep or f"run-{os.getpid()}")
-    (directory / "root").mkdir(parents=True, exist_ok=True)
-    made_for = directory / "release"
-    if made_for.exists() and made_for.read_text() != release:
-        raise RootFailed(f"the kept machine '{options.keep}' is a {made_for.read_text()}")
-    made_for.write_text(release)
-    archives = _homes() / f"{release}-archives"
-    (archives / "partial").mkdir(parents=True, exist_ok=True)
-    plan = {"base": str(base), "directory": str(directory), "archives": str(archives), "hostname": f"debian{options.release}",
-            "clone": f"{HOME}/{options.directory}", "tree": str(TREE), "root": options.root, "groups": options.group,
-            "environment": options.env, "network": not options.no_network, "command": options.command}
-    unshare = ["unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", *(["--net"] if options.no_network else [])]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)      # it reaches the command by the terminal, and that ends all
-    try:
-        return subprocess.run([*unshare, "/usr/bin/python3", "-B", "-m", "godwit_tools.debian_root", json.dumps(plan)],
-                              cwd=Path(__file__).parents[1], check=False).returncode
-    finally:
-        if not options.keep:
-            shutil.rmtree(directory, ignore_errors=True)
+    with _machine(options.keep, release) as directory:
+        base = _base(release, options.refresh)
+        _check(options, base)
+        archives = _homes() / f"{release}-archives"
+        (archives / "partial").mkdir(parents=True, exist_ok=True)
+        plan = {"base": str(base), "directory": str(directory), "archives": str(archives), "hostname": f"debian{options.release}",
+                "clone": f"{HOME}/{options.directory}", "tree": str(TREE), "root": options.root, "groups": options.group,
+                "environment": options.env, "network": not options.no_network, "command": options.command}
+        command = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child",
+                   *(["--net"] if options.no_network else []),
+                   "/usr/bin/python3", "-B", "-m", "godwit_tools.debian_root", json.dumps(plan)]
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)      # it reaches the machine by the terminal, and ends it there
+        machine = subprocess.Popen(command, cwd=Path(__file__).parents[1], restore_signals=False,
+                                   preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+        try:
+            return machine.wait()
+        finally:
+            machine.kill()
+            machine.wait()
+            signal.signal(signal.SIGINT, before)
 
 
 # Inside, as the first process of the machine
@@ -309,7 +388,6 @@ def _become(plan):
 
 
 def _first_process(plan):
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _mount("--make-rprivate", "/")
     if not plan["network"]:
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
@@ -319,6 +397,7 @@ def _first_process(plan):
     child = os.fork()
     if child == 0:
         _become(plan)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:      # the first process reaps whatever lost its parent
         pid, status = os.wait()
         if pid == child:
@@ -328,9 +407,11 @@ def _first_process(plan):
 def _main():
     try:
         status = _first_process(json.loads(sys.argv[1]))
+    except KeyboardInterrupt:
+        return 130
     except (RootFailed, OSError, subprocess.CalledProcessError) as error:
         _say(str(error))
-        return 125
+        return getattr(error, "status", 125)
     return status if status >= 0 else 128 - status
 
 

@@ -48,6 +48,10 @@ def _ended_by_signal(number, _):
 
 def run(name, main, known=()):
     """Runs main() and ends the process with the status that it returns. `known`: exceptions that are sentences."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)     # the programs let it end them while modules load
+    for name_of_stream in ("stdout", "stderr"):     # None: it was closed when this process began
+        if getattr(sys, name_of_stream) is None:
+            setattr(sys, name_of_stream, open(os.devnull, "w", encoding="utf-8"))
     _take_utf8()
     for stream in (sys.stdout, sys.stderr):
         spare_encoding(stream)

@@ -9,6 +9,7 @@ import json
 import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, field
+from pathlib import Path
 
 KNOWN_FAULT = "known fault: "
 UNSAID = "skipped itself and did not say why"
@@ -77,27 +78,55 @@ def from_report(path, name, reasons=()):
     return counts
 
 
+def from_pytest(path, name, status):
+    """Counts of a pytest run, which ended with this status: 0, or 1 after failed cases; all else is no whole run."""
+    counts = from_report(path, name) if path.exists() else Counts()
+    if not path.exists() or status not in (0, 1) or (status == 1) != (counts.failed > 0):
+        counts.add(Counts(failed=1, failures=[f"{name}\npytest ended with status {status}, and not all was run"]))
+    return counts
+
+
+def _leaves_report(command):
+    """Whether the program is one of cmocka's or pytest's. That it left none means that it did not come to its end."""
+    if "pytest" in command:
+        return True
+    try:
+        return b"libcmocka" in Path(command[0]).read_bytes()
+    except OSError:
+        return False
+
+
+def _broken(name, result, counts, reported):
+    """Why a program of meson's log is not counted as it says; None if it is."""
+    if counts.failed:
+        return f"{name}\nhas failed cases, and yet ended as {result}" if result in ("OK", "EXPECTEDFAIL", "SKIP") else None
+    if result not in ("OK", "EXPECTEDFAIL", "SKIP"):      # it crashed, ran out of time, or failed outside its cases
+        return f"{name}\nended as {result}"
+    if reported and counts.passed + counts.skipped == 0:
+        return f"{name}\nended well, and left no report of its cases"
+    return None
+
+
 def _count_program(test, reports):
     """One program of meson's log: the cases of its report if it leaves one, else itself as one."""
     # With a wrapper meson puts the suites before the name.
     result, name = test["result"], test["name"].rpartition(" / ")[2]
     said = [line.strip() for line in (test.get("stdout", "") + "\n" + test.get("stderr", "")).splitlines() if line.strip()]
-    if result == "SKIP":
-        return Counts(skipped=1, reasons=[[name, "", said[-1] if said else UNSAID]])
     # cmocka has no reasons in its report: a program prints them, one each.
     reasons = [line[len("skipped: "):] for line in said if line.startswith("skipped: ")]
-    path = report_file(reports, test["command"][test["command"].index("--") + 1:])
+    command = test["command"][test["command"].index("--") + 1:]
+    path, reported = report_file(reports, command), _leaves_report(command)
     counts = Counts()
     if path.exists():
         try:
             counts = from_report(path, name, reasons)
         except ElementTree.ParseError as error:
             counts = Counts(failed=1, failures=[f"{name}\nits report cannot be read: {error}"])
-    if result not in ("OK", "EXPECTEDFAIL"):
-        if not counts.failed:      # it crashed, ran out of time, or failed outside its cases
-            counts.add(Counts(failed=1, failures=[f"{name}\nended as {result}"]))
-    elif counts.failed:
-        counts.failures.append(f"{name}\nhas failed cases, and yet ended with status 0")
+    elif result == "SKIP":
+        return Counts(skipped=1, reasons=[[name, "", said[-1] if said else UNSAID]])
+    why = _broken(name, result, counts, reported)
+    if why:
+        counts.add(Counts(failed=0 if counts.failed else 1, failures=[why]))
     elif not path.exists():
         counts.passed = 1
     return counts

@@ -4,6 +4,7 @@ Runs steps that depend on one another, several at a time. Each writes a log of i
 end of it. Every command runs in a process group of its own, so that a step out of time leaves nothing behind.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -60,7 +61,8 @@ class Groups:
                 _signal(group, signal.SIGINT)
             self._lock.wait_for(lambda: not self._running, ENDING_S)
             for group in self._running:
-                _signal(group, signal.SIGKILL)
+                for process in [*descendants(group), group]:
+                    _kill(process)
 
     @property
     def ended(self):
@@ -120,7 +122,29 @@ def _signal(group, number):
         pass
 
 
+def _kill(process):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
+
+
+def descendants(process):
+    """All that it started and they started, in whatever group: meson gives each test a session of its own."""
+    children = {}
+    for number in filter(str.isdecimal, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            with open(f"/proc/{number}/stat") as stat:
+                children.setdefault(int(stat.read().rpartition(")")[2].split()[1]), []).append(int(number))
+    found, seen = children.get(process, []), 0
+    while seen < len(found):
+        found = found + children.get(found[seen], [])
+        seen += 1
+    return found
+
+
 def kill_group(process):
+    """The command and all that it started."""
+    for started in descendants(process.pid):
+        _kill(started)
     _signal(process.pid, signal.SIGKILL)
     process.wait()
 

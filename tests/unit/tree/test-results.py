@@ -12,7 +12,7 @@ from pathlib import Path
 from tree import ROOT
 
 sys.path.insert(0, str(ROOT / "scripts"))
-from godwit_tools.results import Counts, from_meson, from_report, report_file  # noqa: E402
+from godwit_tools.results import Counts, from_meson, from_pytest, from_report, report_file  # noqa: E402
 
 REPORTED = ROOT / "scripts/godwit_tools/reported.py"
 CMOCKA = """#include <setjmp.h>
@@ -21,6 +21,7 @@ CMOCKA = """#include <setjmp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <cmocka.h>
 static void good(void **state) { (void) state; }
 static void bad(void **state) { (void) state; printf("[  PASSED  ] 99 test(s).\\n"); assert_string_equal("a<b\\x01", "]]>"); }
@@ -32,6 +33,8 @@ int main(int count, char **words)
     const struct CMUnitTest first[] = {cmocka_unit_test(good), cmocka_unit_test(away), cmocka_unit_test(gone)};
     const struct CMUnitTest second[] = {cmocka_unit_test(good), cmocka_unit_test(bad)};
     const struct CMUnitTest third[] = {cmocka_unit_test(good), cmocka_unit_test(crash)};
+    if (count > 1 && words[1][0] == 'q')
+        _exit(0);
     int failed = cmocka_run_group_tests(first, NULL, NULL);
     if (count > 1 && words[1][0] == 'b')
         failed += cmocka_run_group_tests(second, NULL, NULL);
@@ -108,6 +111,27 @@ class Results(unittest.TestCase):
     def test_failed_cases_are_failures_whatever_the_status_says(self):
         line = {**self.run_reported(self.cmocka_program(), "bad"), "result": "OK"}
         self.assertEqual(1, self.count(line).failed)
+
+    def test_one_that_leaves_before_its_report_fails(self):
+        self.assertEqual("0 passed, 1 failed, 0 skipped", str(self.count(self.run_reported(self.cmocka_program(), "quit"))))
+        cases = self.directory / "test-leaves.py"
+        cases.write_text("import os\ndef test_leaves(): os._exit(0)\ndef test_bad(): assert 0\n")
+        line = self.run_reported(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", cases)
+        self.assertEqual("0 passed, 1 failed, 0 skipped", str(self.count(line)))
+
+    def test_failed_cases_are_not_skipped_by_a_status(self):
+        line = {**self.run_reported(self.cmocka_program(), "bad"), "result": "SKIP"}
+        self.assertEqual(1, self.count(line).failed)
+
+    def test_a_pytest_that_ends_early_fails(self):
+        for body in ("pytest.exit('enough', returncode=3)", "os.kill(os.getpid(), 2)", "os._exit(0)"):
+            cases, report = self.directory / "test-early.py", self.directory / "early.xml"
+            cases.write_text(f"import os, pytest\ndef test_good(): pass\ndef test_ends(): {body}\ndef test_bad(): assert 0\n")
+            report.unlink(missing_ok=True)
+            done = subprocess.run([sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={report}", cases],
+                                  capture_output=True)
+            self.assertEqual(1, from_pytest(report, "x", done.returncode).failed, body)
+        self.assertEqual(1, from_pytest(report, "none was collected", 5).failed)
 
     def test_a_report_of_an_earlier_run_is_not_counted(self):
         report_file(self.directory, ["/bin/true"]).write_text('<testsuite><testcase name="old"/><testcase name="older"/></testsuite>')
