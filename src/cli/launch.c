@@ -207,7 +207,6 @@ static void wait_end(pid_t pid, int signals)
 int launch_start(const struct cli *cli, struct launch *launch, pid_t *ret_pid, json_t **ret_ready,
                  struct gw_error *error)
 {
-    char ready_option[32];
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0)
         return FAIL(GW_CODE_NO_RESOURCE, -errno, "cannot make a pipe: %s", strerror(errno));
@@ -217,8 +216,8 @@ int launch_start(const struct cli *cli, struct launch *launch, pid_t *ret_pid, j
                               .file_count = 3,
                               .kept = {theirs},
                               .group = PROGRAM_SESSION};
-    snprintf(ready_option, sizeof ready_option, "--ready-fd=%d", theirs);
-    add_first(launch, ready_option);
+    snprintf(launch->ready_option, sizeof launch->ready_option, "--ready-fd=%d", theirs);
+    add_first(launch, launch->ready_option);
     pid_t pid;
     int r = name_descriptor(launch, &program, error);
     if (r == 0)

@@ -9,10 +9,12 @@
 
 enum { LAUNCH_MAX_ARGUMENTS = 96 };
 
-/* The argument list of a godwit-vmm being put together; strings are borrowed. */
+/* The argument list of a godwit-vmm being put together; strings are borrowed, but for what is its
+ * own. */
 struct launch {
     const char *arguments[LAUNCH_MAX_ARGUMENTS + 1];
     size_t count;
+    char ready_option[32]; /* launch_start()'s, among the arguments */
 };
 
 /* Adds an option and its value (NULL: none). Too many are remembered and refused by launch_start(). */
