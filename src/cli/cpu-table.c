@@ -19,19 +19,20 @@ static void heading(const char *text)
     cli_print("%s", text);
 }
 
-/* ["a", "b"] as "a b"; "" for anything else. The caller frees it. */
-static char *join(const json_t *words)
+/* ["a", "b"] as "a b", with `between` for the space; "" for anything else. The caller frees it. */
+static char *join(const json_t *words, const char *between)
 {
     size_t size = 1, i;
     json_t *word;
-    json_array_foreach((json_t *)words, i, word) size += json_string_length(word) + 1;
+    json_array_foreach((json_t *)words, i, word) size +=
+        (json_string_value(word) ? json_string_length(word) : 1) + strlen(between);
     char *text = calloc(1, size), *end = text;
     if (!text)
         return NULL;
     json_array_foreach((json_t *)words, i, word)
     {
         if (end != text)
-            *end++ = ' ';
+            end = stpcpy(end, between);
         end = stpcpy(end, json_string_value(word) ?: "?");
     }
     return text;
@@ -106,7 +107,7 @@ static void print_levels(const json_t *answer)
 
 void cpu_table_features(const json_t *answer)
 {
-    _cleanup_free_ char *features = join(json_object_get(answer, "features"));
+    _cleanup_free_ char *features = join(json_object_get(answer, "features"), " ");
     row("features", LABEL_WIDTH, "%s", features ?: "");
 }
 
@@ -123,38 +124,19 @@ static void print_kvm(const json_t *kvm)
             text_of(kvm, "module"), text_of(kvm, "obstacle"));
 }
 
-/* What this level lacks that the one below it has not lacked. */
-static char *news(const json_t *level, const json_t *below)
-{
-    json_t *fresh = json_array(), *word;
-    size_t before = json_array_size(json_object_get(below, "lacks")), i;
-    json_array_foreach(json_object_get(level, "lacks"), i, word)
-    {
-        if (i >= before) /* the lists begin alike: each level has all of the one below */
-            json_array_append(fresh, word);
-    }
-    char *text = join(fresh);
-    json_decref(fresh);
-    return text;
-}
-
 static void print_named(const json_t *named)
 {
-    const json_t *below = NULL;
     json_t *level;
     size_t i;
     json_array_foreach((json_t *)named, i, level)
     {
-        _cleanup_free_ char *lacks = news(level, below);
-        bool again = json_array_size(json_object_get(below, "lacks")) > 0;
+        _cleanup_free_ char *lacks = join(json_object_get(level, "lacks"), ", ");
         if (is_set(level, "given"))
             row(text_of(level, "name"), LABEL_WIDTH, "yes");
         else if (json_array_size(json_object_get(level, "lacks")) == 0)
             row(text_of(level, "name"), LABEL_WIDTH, "no: %s", text_of(level, "sentence"));
         else
-            row(text_of(level, "name"), LABEL_WIDTH, "no, lacks %s%s", again ? "that and " : "",
-                lacks ?: "");
-        below = level;
+            row(text_of(level, "name"), LABEL_WIDTH, "no, lacks %s", lacks ?: "");
     }
 }
 
@@ -198,7 +180,7 @@ static void print_hosts(const json_t *hosts)
     json_array_foreach((json_t *)hosts, i, host)
     {
         const json_t *processor = json_object_get(host, "processor");
-        _cleanup_free_ char *beyond = join(json_object_get(host, "beyond"));
+        _cleanup_free_ char *beyond = join(json_object_get(host, "beyond"), " ");
         row(text_of(host, "file"), LABEL_WIDTH, "%s", "");
         row("", 4, "%s, %s, TSC %.3f MHz%s", text_of(processor, "brand"), level_of(host, "level"),
             (double)number_of(host, "tsc_khz") / 1000,

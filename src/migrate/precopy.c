@@ -157,10 +157,14 @@ static int nap(struct gw_source *source, const struct policy_decision *decision,
     return r < 0 ? r : 0;
 }
 
+/* The decision as what has become of it: "give up: WHY" is "given up: WHY". */
 static int give_up(const struct policy_decision *decision, struct gw_error *error)
 {
-    return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_BUDGET, -ETIMEDOUT, "given up: %s",
-                        decision->reason);
+    static const char verb[] = "give up: ";
+    const char *why = decision->reason;
+    if (strncmp(why, verb, sizeof verb - 1) == 0)
+        why += sizeof verb - 1;
+    return gw_error_set(error, GW_LAYER_MIGRATE, GW_CODE_BUDGET, -ETIMEDOUT, "given up: %s", why);
 }
 
 /* Lets the VMM do ahead what would make the pause long. -EAGAIN when that took so long that the

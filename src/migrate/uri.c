@@ -126,7 +126,7 @@ int gw_uri_parse(const char *text, struct gw_uri *ret_uri, struct gw_error *erro
             *ret_uri = uri;
         return r;
     }
-    return refuse(error, text, "is no migration address; write " FORMS);
+    return refuse(error, text, "is not a migration address; write " FORMS);
 }
 
 int gw_uri_format(const struct gw_uri *uri, struct gw_buf *out)
