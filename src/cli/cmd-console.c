@@ -19,9 +19,7 @@ int cmd_console(const struct cli *cli, int argc, char **argv)
     const char *name = argv[optind];
     if (machine_check(cli, name, &error) < 0)
         return cli_fail(&error);
-    if (isatty(STDIN_FILENO))
-        cli_say("console of '%s'; Ctrl-] leaves it", name);
-    if (viewer_run(cli, name, true, &end, &error) < 0) {
+    if (viewer_run(cli, name, VIEWER_CONSOLE, &end, &error) < 0) {
         _cleanup_qmp_ struct qmp_client *client = NULL;
         struct gw_error gone; /* a machine without a process says more than a missing socket */
         bool ended =

@@ -33,6 +33,44 @@ static long read_pid(const struct cli *cli, const char *name)
     return file && fscanf(file, "%ld", &pid) == 1 ? pid : 0;
 }
 
+/* What the process of a guest that was given away says of it: where it runs for certain, "" while
+ * that is not known, NULL without an answer. The caller's. */
+static char *ask_confirmed(const struct cli *cli, const char *name)
+{
+    _cleanup_qmp_ struct qmp_client *client = NULL;
+    struct gw_error error;
+    json_t *info = NULL;
+    const char *status = "", *direction = "", *uri = NULL;
+    if (machine_connect(cli, name, &client, &error) < 0 ||
+        qmp_client_call(client, "query-migrate", NULL, &info, &error) < 0)
+        return NULL;
+    json_unpack(info, "{s:s, s:{s:s, s?:s}}", "status", &status, "x-godwit", "direction",
+                &direction, "uri", &uri);
+    bool confirmed = strcmp(status, "completed") == 0 && strcmp(direction, "outgoing") == 0;
+    char *answer = strdup(!confirmed ? "" : uri ? uri : "another process");
+    json_decref(info);
+    return answer;
+}
+
+/* Reclaiming is advice only where the other side has not confirmed that it runs the guest. */
+static int refuse_given_away(const struct cli *cli, const char *name, const char *peer,
+                             struct gw_error *error)
+{
+    _cleanup_free_ char *at = ask_confirmed(cli, name);
+    if (at && *at)
+        return FAIL(GW_CODE_STATE, -EPERM,
+                    "machine '%s' has moved to %s and runs there; what is here is its old process: "
+                    "'godwit stop --force %s' ends it",
+                    name, at, name);
+    return FAIL(GW_CODE_STATE, -EPERM,
+                "machine '%s' was given away to %s, and its process here %s: 'godwit status %s' on "
+                "both hosts tells whether it runs there; if so, 'godwit stop --force %s' ends the "
+                "old process; if that host cannot run it, 'godwit reclaim %s --fenced' takes it "
+                "back",
+                name, peer, at ? "does not know whether it runs there" : "does not answer", name,
+                name, name);
+}
+
 /* Whether it is known who owns the guest: then nobody needs the record any more. */
 static int check_decided(const struct cli *cli, const char *name, bool has_process,
                          struct gw_error *error)
@@ -51,11 +89,7 @@ static int check_decided(const struct cli *cli, const char *name, bool has_proce
         return 0;
     const char *peer = record.peer[0] ? record.peer : "its destination";
     if (has_process)
-        return FAIL(GW_CODE_STATE, -EPERM,
-                    "machine '%s' was released to %s and its process still answers for it: 'godwit "
-                    "status %s' on both hosts tells whether it runs there, 'godwit reclaim %s "
-                    "--fenced' takes it back from a host that cannot run it",
-                    name, peer, name, name);
+        return refuse_given_away(cli, name, peer, error);
     return FAIL(GW_CODE_STATE, -EPERM,
                 "it is not known whether machine '%s' runs at %s: 'godwit status %s' on both hosts "
                 "tells more, and 'godwit reclaim' is too late, since its process is gone; once you "

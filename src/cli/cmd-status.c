@@ -92,22 +92,26 @@ static void print_machine(const json_t *machine)
     print_networks(json_object_get(machine, "nets"));
 }
 
-/* What the record means, for a person. */
-static void print_ownership(const json_t *owner)
+/* What the record means, for a person: who owns the guest, and what this side may do. `machine` is
+ * NULL where there is no process. */
+static void print_ownership(const json_t *owner, const json_t *machine)
 {
     static const struct {
         const char *state, *meaning;
     } meanings[] = {
         {"owner", "this side owns the guest and may run it"},
-        {"released", "given away; this side must not run it"},
-        {"incoming", "being received; it does not run here yet"},
-        {"refused", "this side has promised never to run it"},
+        {"released", "the guest was given away and belongs to the other side; it does not run here"},
+        {"incoming", "a guest is arriving; it still belongs to its source"},
+        {"refused", "the guest that was to arrive stays at its source"},
         {"nobody", "the guest has ended"},
     };
     const char *state = text(owner, "state");
     for (size_t i = 0; i < ARRAY_COUNT(meanings); i++)
         if (strcmp(meanings[i].state, state) == 0)
-            ROW("ownership", "%s: %s (epoch %lld%s%s)", state, meanings[i].meaning,
+            ROW("ownership", "%s: %s%s (epoch %lld%s%s)", state, meanings[i].meaning,
+                strcmp(state, "refused") != 0 ? ""
+                : *text(machine, "incoming")  ? "; this side is ready for another attempt"
+                                              : "; this side never runs it",
                 (long long)json_integer_value(json_object_get(owner, "epoch")),
                 *text(owner, "peer") ? ", peer " : "", text(owner, "peer"));
 }
@@ -154,7 +158,7 @@ int cmd_status(const struct cli *cli, int argc, char **argv)
         else
             ROW("status", "no process; %s", text(all, "last-words"));
         if (json_object_get(all, "ownership"))
-            print_ownership(json_object_get(all, "ownership"));
+            print_ownership(json_object_get(all, "ownership"), machine);
         print_migration(machine ? json_object_get(all, "migration") : json_object_get(last, "migration"));
     }
     json_decref(all);

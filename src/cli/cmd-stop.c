@@ -49,8 +49,10 @@ int cmd_stop(const struct cli *cli, int argc, char **argv)
     if (machine_connect(cli, name, &client, &error) < 0 ||
         qmp_client_call(client, force ? "quit" : "system_powerdown", NULL, NULL, &error) < 0)
         return cli_fail(&error);
-    if (wait_gone(cli, name, force ? 10000000000 : timeout_ns))
+    if (wait_gone(cli, name, force ? 10000000000 : timeout_ns)) {
+        cli_say("machine '%s' has ended", name);
         return EXIT_DONE;
+    }
     cli_say("machine '%s' has not powered off after %.3g s; 'godwit stop --force %s' ends it without "
             "asking the guest",
             name, (double)timeout_ns / 1e9, name);

@@ -7,8 +7,8 @@
     "  --disk FILE[,readonly][,serial=TEXT]\ta raw image as the next virtio disk; may be "         \
     "repeated\n"                                                                                   \
     "  --net NETWORK[,name=NAME][,mac=MAC][,mtu=N][,queues=N]\ta network card: tap, user or "      \
-    "socket; "                                                                                     \
-    "may be repeated. A machine that arrives finds its networks by NAME (net0, net1, ... by "      \
+    "socket; for instance user,tcp=8080:80, by which the host's port 8080 is the guest's port 80 " \
+    "(udp= takes the same form); may be repeated. A machine that arrives finds its networks by NAME (net0, net1, ... by "      \
     "default). With 'user' (passt) open connections follow only from a passt that hands them "     \
     "over "                                                                                        \
     "(Debian 13's does) and with CAP_NET_ADMIN, of godwit or of passt-repair; else a move ends "   \
@@ -63,7 +63,7 @@ const struct cli_command cli_commands[] = {
      "  --deadline TIME\tgive up after this; none by default\n"
      "  --max-bandwidth SIZE\tbytes per second; unlimited by default\n"
      "  --verify\tcompare a hash of all memory before the handoff\n"
-     "  --keep\tleave the empty source process standing afterwards\n"
+     "  --keep\tkeep the empty source process afterwards\n"
      "  --json\tno progress; one JSON object at the end\n\n"
      "Ctrl-C cancels: the guest goes on here. Exit codes: 0 moved, 1 failed (the guest runs on "
      "here), 5 "
@@ -92,7 +92,7 @@ const struct cli_command cli_commands[] = {
      "  --timeout TIME\twait so long for the guest to power off; 30s by default\n\n"
      "Presses the power button. The guest must have a driver for it (Linux: virtio_input) and "
      "somebody who "
-     "acts on it, as systemd-logind and acpid do.\n",
+     "acts on it, as systemd-logind and acpid do. A process that waits for a machine is ended.\n",
      cmd_stop},
     {"remove", "remove what an ended machine left",
      "usage: godwit remove NAME\n"
@@ -118,8 +118,7 @@ const struct cli_command cli_commands[] = {
      "For a guest that was given away to a host from which nothing was heard again. --fenced is "
      "your word that "
      "the other side cannot be running it: power cut, process killed. If it is, two copies run and "
-     "the disk is "
-     "lost.\n",
+     "the disk is corrupted.\n",
      cmd_reclaim},
     {"cpu", "show which CPUs this host can give to guests",
      "usage: godwit cpu [--features] [--json] [--device FILE]\n"

@@ -91,9 +91,9 @@ static int take_answer(json_t *answer, json_t **ret_answer, struct gw_error *err
     }
     const char *sentence = json_string_value(json_object_get(refusal, "sentence"));
     int code = gw_code_from_name(json_string_value(json_object_get(refusal, "code")) ?: "");
-    FAIL(code < 0 ? GW_CODE_INTERNAL : (enum gw_code)code, -EPERM, "%s",
+    FAIL(code < 0 || !sentence ? GW_CODE_INTERNAL : (enum gw_code)code, -EPERM, "%s",
          sentence ? sentence : "godwit-vmm failed without a reason");
-    if (error)
+    if (error && sentence)
         error->layer = GW_LAYER_VMM;
     json_decref(answer);
     return -EPERM;
@@ -273,13 +273,11 @@ static int last_words(const struct cli *cli, const char *name, int wait_status)
     return WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0 ? EXIT_DONE : EXIT_FAILED;
 }
 
-int launch_attend(const struct cli *cli, const char *name, pid_t pid, bool show_console)
+int launch_attend(const struct cli *cli, const char *name, pid_t pid, enum viewer_kind kind)
 {
     struct gw_error error;
     enum viewer_end end;
-    if (show_console && isatty(STDIN_FILENO))
-        cli_say("console of '%s'; Ctrl-] leaves it", name);
-    int r = viewer_run(cli, name, show_console, &end, &error);
+    int r = viewer_run(cli, name, kind, &end, &error);
     int wait_status;
     if (r < 0) { /* a machine that ended at once has no console any more */
         if (waitpid(pid, &wait_status, WNOHANG) == pid)

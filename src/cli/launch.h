@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 #include "cli/cli.h"
+#include "cli/viewer.h"
 
 enum { LAUNCH_MAX_ARGUMENTS = 96 };
 
@@ -35,7 +36,8 @@ int launch_start(const struct cli *cli, struct launch *launch, pid_t *ret_pid, j
  */
 int launch_ask(struct launch *launch, json_t **ret_answer, struct gw_error *error);
 
-/* Foreground: shows the console (or nothing) until the machine ends or the person leaves; an exit code. */
-int launch_attend(const struct cli *cli, const char *name, pid_t pid, bool show_console);
+/* Foreground: shows the console (or nothing) until the machine ends or the person leaves; an exit
+ * code. */
+int launch_attend(const struct cli *cli, const char *name, pid_t pid, enum viewer_kind kind);
 
 #endif

@@ -56,9 +56,13 @@ int machine_options_finish(const struct cli *cli, const char *verb, struct machi
     return 0;
 }
 
-/* A machine that could not be set up may have said more in its log. */
-static void hint_at_log(const struct cli *cli, const char *name)
+/* Only a process that ended without a sentence may have said more in its log: the sentence says all
+ * there is, and a name in use has somebody else's log. */
+static void hint_at_log(const struct cli *cli, const char *name, const struct gw_error *error)
 {
+    if (error->layer != GW_LAYER_CLI ||
+        (error->code != GW_CODE_DISCONNECTED && error->code != GW_CODE_INTERNAL))
+        return;
     _cleanup_free_ char *path = machine_path(cli, name, "vmm.log");
     struct stat log;
     if (path && stat(path, &log) == 0 && log.st_size > 0)
@@ -90,7 +94,7 @@ int machine_options_start(const struct cli *cli, const struct machine_options *o
     json_t *ready = NULL;
     if (launch_start(cli, launch, &pid, &ready, &error) < 0) {
         int code = cli_fail(&error);
-        hint_at_log(cli, options->name);
+        hint_at_log(cli, options->name, &error);
         return code;
     }
     const char *uri = json_string_value(json_object_get(ready, "uri"));
@@ -100,6 +104,7 @@ int machine_options_start(const struct cli *cli, const struct machine_options *o
     else if (options->detach)
         cli_say("machine '%s' runs (process %d); 'godwit console %s' attaches", options->name, (int)pid,
                 options->name);
+    enum viewer_kind kind = !on_terminal ? VIEWER_SILENT : uri ? VIEWER_RECEIVER : VIEWER_CONSOLE;
     json_decref(ready);
-    return options->detach ? EXIT_DONE : launch_attend(cli, options->name, pid, on_terminal);
+    return options->detach ? EXIT_DONE : launch_attend(cli, options->name, pid, kind);
 }

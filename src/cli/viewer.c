@@ -2,8 +2,8 @@
 /*
  * What the guest prints reaches the terminal as it is: it is the guest's terminal while this goes
  * on. When it ends the terminal is the person's again, as it was: modes that the guest may have set
- * are set back, and what the terminal has answered to the guest is read away, so that a shell does
- * not take it for typed.
+ * are set back, and what the terminal has answered to the guest is read and dropped, so that a shell
+ * does not take it for typed.
  */
 #include "cli/viewer.h"
 
@@ -21,7 +21,8 @@
 #include "cli/machine.h"
 
 enum {
-    LEAVE_KEY = 0x1d, /* Ctrl-] */
+    CANCEL_KEY = 0x03, /* Ctrl-C */
+    LEAVE_KEY = 0x1d,  /* Ctrl-] */
     ANSWER_MS = 1000, /* of a terminal at the far end of a slow line */
 };
 
@@ -41,7 +42,10 @@ static const char last_question[] = "\033[5n";
 static const char last_answer[] = "\033[0n";
 
 struct viewer {
+    const struct cli *cli;
+    const char *name;
     int console, signals;
+    bool waits; /* for all we know no machine has arrived */
     bool show, input_open;
     bool raw;           /* standard input is a terminal, and raw */
     bool steered;       /* the guest has printed control sequences */
@@ -73,6 +77,23 @@ static int write_all(int fd, const uint8_t *bytes, size_t length)
     return 0;
 }
 
+/* Whether no machine has arrived; then the process is told that none is wanted, and ends. One that
+ * arrives meanwhile takes no harm from that. */
+static bool cancel_wait(const struct viewer *viewer)
+{
+    _cleanup_qmp_ struct qmp_client *client = NULL;
+    struct gw_error error;
+    json_t *answer = NULL;
+    const char *status = "";
+    if (machine_connect(viewer->cli, viewer->name, &client, &error) < 0 ||
+        qmp_client_call(client, "query-status", NULL, &answer, &error) < 0)
+        return false;
+    json_unpack(answer, "{s:s}", "status", &status);
+    bool waits = strcmp(status, "inmigrate") == 0;
+    json_decref(answer);
+    return waits && qmp_client_call(client, "migrate_cancel", NULL, NULL, &error) == 0;
+}
+
 /* Standard input to the machine; true when the person left. */
 static bool copy_input(struct viewer *viewer)
 {
@@ -81,6 +102,11 @@ static bool copy_input(struct viewer *viewer)
     if (got <= 0) {
         viewer->input_open = got < 0 && errno == EINTR;
         return false;
+    }
+    if (viewer->waits && viewer->raw && memchr(bytes, CANCEL_KEY, (size_t)got)) {
+        if (cancel_wait(viewer))
+            return false;
+        viewer->waits = false;
     }
     uint8_t *leave = isatty(STDIN_FILENO) ? memchr(bytes, LEAVE_KEY, (size_t)got) : NULL;
     size_t length = leave ? (size_t)(leave - bytes) : (size_t)got;
@@ -162,9 +188,18 @@ static void give_back_terminal(const struct viewer *viewer)
         write_all(STDOUT_FILENO, (const uint8_t *)"\r\n", 2);
 }
 
-int viewer_run(const struct cli *cli, const char *name, bool show_console, enum viewer_end *ret_end,
-               struct gw_error *error)
+static void say_how_to_leave(const char *name, enum viewer_kind kind)
 {
+    if (kind == VIEWER_RECEIVER)
+        cli_say("console of '%s'; Ctrl-] leaves it; Ctrl-C ends the wait for a machine", name);
+    else
+        cli_say("console of '%s'; Ctrl-] leaves it", name);
+}
+
+int viewer_run(const struct cli *cli, const char *name, enum viewer_kind kind,
+               enum viewer_end *ret_end, struct gw_error *error)
+{
+    bool show_console = kind != VIEWER_SILENT;
     _cleanup_free_ char *path = machine_path(cli, name, "console");
     _cleanup_close_ int console = unix_connect(path, error);
     if (console < 0) {
@@ -172,11 +207,17 @@ int viewer_run(const struct cli *cli, const char *name, bool show_console, enum 
         return console;
     }
     _cleanup_close_ int signals = viewer_open_signals();
-    struct viewer viewer = {
-        .console = console, .signals = signals, .show = show_console, .input_open = show_console};
+    struct viewer viewer = {.cli = cli,
+                            .name = name,
+                            .console = console,
+                            .signals = signals,
+                            .waits = kind == VIEWER_RECEIVER,
+                            .show = show_console,
+                            .input_open = show_console};
     struct termios before, raw;
     bool is_terminal = show_console && tcgetattr(STDIN_FILENO, &before) == 0;
     if (is_terminal) {
+        say_how_to_leave(name, kind);
         raw = before;
         cfmakeraw(&raw);
         tcsetattr(STDIN_FILENO, TCSANOW, &raw);

@@ -11,12 +11,18 @@ enum viewer_end {
     VIEWER_INTERRUPTED, /* SIGINT, SIGTERM or SIGHUP (with a raw terminal Ctrl-C goes to the guest) */
 };
 
+enum viewer_kind {
+    VIEWER_CONSOLE,
+    VIEWER_RECEIVER, /* the same; Ctrl-C cancels while no machine has arrived: there is no guest */
+    VIEWER_SILENT,   /* waits for the end without showing anything */
+};
+
 /* Blocks SIGINT, SIGTERM and SIGHUP for this thread; a descriptor that reads them, close-on-exec. */
 int viewer_open_signals(void);
 
-/* Connects to the machine's console and copies both ways until one of the ends. Standard input that ends
- * only ends the input. `show_console` false: waits for the end without showing anything. */
-int viewer_run(const struct cli *cli, const char *name, bool show_console, enum viewer_end *ret_end,
-               struct gw_error *error);
+/* Connects to the machine's console, tells a person how to leave, and copies both ways until one of
+ * the ends. Standard input that ends only ends the input. */
+int viewer_run(const struct cli *cli, const char *name, enum viewer_kind kind,
+               enum viewer_end *ret_end, struct gw_error *error);
 
 #endif

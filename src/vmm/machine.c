@@ -303,11 +303,17 @@ static int check_ours(struct machine *machine, struct gw_error *error)
                             "no machine has arrived here yet: it is still its source's");
     if (!machine->given_away)
         return 0;
+    if (machine->info.status == GW_MIGRATE_COMPLETED)
+        return machine_fail(error, GW_CODE_STATE, -EPERM,
+                            "machine '%s' has moved to %s and runs there; what is here is its old "
+                            "process, which 'godwit stop --force %s' ends",
+                            machine->options->name, machine->uri ? machine->uri : "its destination",
+                            machine->options->name);
     record = machine_ownership(machine);
     return machine_fail(
         error, GW_CODE_STATE, -EPERM,
-        "machine '%s' was given away to %s (epoch %llu): it runs there or may; only if "
-        "that host is known to be dead can it be reclaimed",
+        "machine '%s' was given away to %s (epoch %llu) and may run there: 'godwit status' on both "
+        "hosts tells more; only if that host is known to be dead can it be reclaimed",
         machine->options->name, record.peer[0] ? record.peer : "its destination",
         (unsigned long long)record.epoch);
 }
@@ -362,10 +368,31 @@ int machine_reset(struct machine *machine, struct gw_error *error)
     return machine_apply_run(machine, error);
 }
 
+/* There is no guest to ask: a process that waits just ends. One that receives may be about to own
+ * the guest, so that takes a request that says so. */
+static int end_wait(struct machine *machine, struct gw_error *error)
+{
+    struct gw_migrate_info info = {.status = GW_MIGRATE_NONE};
+
+    if (machine->destination)
+        gw_destination_info(machine->destination, &info);
+    if (info.status != GW_MIGRATE_NONE && !machine_info_final(info.status))
+        return machine_fail(error, GW_CODE_STATE, -EBUSY,
+                            "a migration is arriving; 'godwit stop --force %s' ends it, and the "
+                            "guest stays at its source",
+                            machine->options->name);
+    machine_end(machine, "host-qmp-quit", EXIT_STATUS_DONE,
+                "ended by request before a machine arrived");
+    return 0;
+}
+
 int machine_powerdown(struct machine *machine, struct gw_error *error)
 {
-    int r = check_not_switching(machine, error);
+    int r;
 
+    if (machine->arriving && !machine->ending)
+        return end_wait(machine, error);
+    r = check_not_switching(machine, error);
     if (r == 0)
         r = board_power_button(machine->board, error);
     if (r == 0)

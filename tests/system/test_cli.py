@@ -2,17 +2,20 @@
 """The godwit program as a person and a script use it."""
 
 import dataclasses
+import fcntl
 import json
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
+import termios
 import time
 import xml.etree.ElementTree
 
 import pytest
-from cli_place import Cli, Terminal, cli  # noqa: F401 (a fixture)
+from cli_place import GODWIT, Cli, PretendedMachine, Terminal, cli  # noqa: F401 (a fixture)
 from godwit_tools.paths import TREE, build_dir
 from godwit_tools.patience import PATIENCE_S
 from godwit_tools.proxy import wait_until
@@ -208,3 +211,126 @@ def test_paths_may_have_spaces_quotes_dollars_and_any_letters(tmp_path, image):
         assert cli.status("b")["machine"]["status"] == "running"
     finally:
         cli.close()
+
+
+# A machine that is waited for
+
+
+def test_stop_ends_a_wait(cli):
+    cli.receive("r")
+    cli("remove", "r", code=1)
+    assert "'godwit stop r' ends it" in cli.errors
+    cli("stop", "r")
+    assert cli.errors == "godwit: machine 'r' has ended\n"
+    assert "ended by request before a machine arrived" in cli("status", "r")
+
+
+def test_stop_does_not_end_a_migration_that_arrives(cli):
+    cli.boot("a")
+    uri = cli.receive("r")
+    moving = subprocess.Popen(cli.command("migrate", "a", uri, "--max-bandwidth", "1M"),
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: (cli.status("r").get("migration") or {}).get("status") == "active", "memory is on its way")
+    cli("stop", "r", code=1)
+    assert cli.errors == ("godwit: a migration is arriving; 'godwit stop --force r' ends it, and the guest stays at its source\n")
+    cli("stop", "--force", "r")
+    assert moving.wait(PATIENCE_S) == 1
+    assert cli.status("a")["machine"]["status"] == "running"
+
+
+def receive_on_terminal(cli):
+    """A receiver in the foreground, when its terminal is raw; and its address."""
+    terminal = Terminal(cli.command("receive", "--name", "r", "tcp:127.0.0.1:0", "--disk", cli.disk))
+    terminal.wait(r"Ctrl-C ends the wait")
+    wait_until(lambda: not termios.tcgetattr(terminal.fd)[3] & termios.ISIG, "the terminal is raw")
+    return terminal, re.search(r"waits at (\S+)", terminal.text).group(1)
+
+
+def test_ctrl_c_ends_a_wait(cli):
+    terminal, _ = receive_on_terminal(cli)
+    terminal.type("\x03")
+    assert terminal.exit_code() == 1
+    assert "cancelled before a machine arrived" in " ".join(terminal.text.split())
+
+
+def test_ctrl_c_is_the_guest_s_when_it_has_arrived(cli):
+    terminal, uri = receive_on_terminal(cli)
+    cli.boot("a")
+    cli("migrate", "a", uri)
+    terminal.wait(r"# ")
+    terminal.type("a line")
+    terminal.wait("a line")
+    terminal.type("\x03")
+    terminal.wait(r"a line(\^C)?\s+\S*# ")
+    terminal.type("echo arrived-$((1+1))\n")
+    terminal.wait("arrived-2")
+    cli("stop", "--force", "r")
+    assert terminal.exit_code() == 0
+
+
+# A process that has given its guest away
+
+
+def test_an_old_process_is_ended_and_never_reclaimed_from(cli):
+    cli.boot("a")
+    uri = cli.receive("b")
+    cli("migrate", "a", uri, "--keep")
+    for command in ("remove", "a"), ("stop", "a"):
+        cli(*command, code=1)
+        assert f"machine 'a' has moved to {uri} and runs there" in cli.errors
+        assert "'godwit stop --force a' ends" in cli.errors and "reclaim" not in cli.errors
+    cli("stop", "--force", "a")
+    cli("remove", "a")
+    assert cli.status("b")["machine"]["status"] == "running"
+
+
+@pytest.mark.parametrize("answer, words", [
+    ({"return": {"status": "x-godwit-committing", "x-godwit": {"direction": "outgoing", "uri": "tcp:b:1"}}},
+     "its process here does not know whether it runs there"),
+    ({"error": {"class": "GenericError", "desc": "no"}}, "its process here does not answer"),
+])
+def test_where_the_guest_runs_is_not_known_both_ways_are_named(tmp_path, answer, words):
+    places = Cli(tmp_path)
+    server = PretendedMachine(places.run_dir, "a", {"query-migrate": answer})
+    folder = places.run_dir / "a"
+    (folder / "owner.json").write_text(json.dumps({"version": 1, "state": "released", "epoch": 2, "session": "0" * 32, "peer": "tcp:b:1"}))
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        places("remove", "a", code=1)
+    server.close()
+    for piece in "given away to tcp:b:1", words, "'godwit stop --force a'", "'godwit reclaim a --fenced'":
+        assert piece in places.errors
+
+
+# What else there may be to read
+
+
+def test_the_console_of_an_ended_machine_only_says_that_it_ended(cli):
+    cli.receive("r")
+    cli("stop", "r")
+    terminal = Terminal(cli.command("console", "r"))
+    assert terminal.exit_code() == 4
+    assert "Ctrl-]" not in terminal.text and "has no process" in terminal.text
+
+
+@pytest.mark.parametrize("arguments", [
+    ("run", "--name", "r", "--kernel", "x", "--detach"), ("receive", "--name", "r", "tcp:nohostport", "--detach")])
+def test_a_failure_with_a_sentence_names_no_log(cli, arguments):
+    cli.receive("r")
+    if arguments[0] == "receive":
+        cli("stop", "r")
+    (cli.run_dir / "r/vmm.log").write_text("a line\n")
+    terminal = Terminal(cli.command(*arguments))
+    assert terminal.exit_code() == 1
+    assert "vmm.log" not in terminal.text
+
+
+def test_a_failure_without_a_sentence_names_the_log(tmp_path):
+    places = Cli(tmp_path)
+    (places.run_dir / "r").mkdir(parents=True)
+    (places.run_dir / "r/vmm.log").write_text("a line\n")
+    beside = shutil.copy(GODWIT, tmp_path / "godwit")
+    (tmp_path / "godwit-vmm").symlink_to("/bin/false")
+    terminal = Terminal([beside, *places.command("run", "--name", "r", "--kernel", "x", "--detach")[1:]], 200)
+    assert terminal.exit_code() == 4
+    assert f"may have written more into '{places.run_dir}/r/vmm.log'" in " ".join(terminal.text.split())
