@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/cleanup.h"
+#include "base/words.h"
 #include "cli/cli.h"
 #include "cli/machine.h"
-#include "cli/progress.h"
 
 /* What the machine itself says, else what its files say; always an object with "name" and "status". */
 static json_t *describe(const struct cli *cli, const char *name)
@@ -34,8 +34,7 @@ static void add_row(struct text_table *table, const json_t *machine)
         return;
     }
     if (memory) {
-        char text[16];
-        text_table_cell(table, "%s", format_bytes((double)memory, text));
+        text_table_cell(table, "%s", bytes_in_words((double)memory).text);
         text_table_cell(table, "%lld", (long long)cpus);
     } else { /* it has not arrived yet */
         text_table_cell(table, "-");

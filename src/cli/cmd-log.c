@@ -5,9 +5,9 @@
 #include <jansson.h>
 
 #include "base/cleanup.h"
+#include "base/words.h"
 #include "cli/cli.h"
 #include "cli/flights.h"
-#include "cli/progress.h"
 
 static const struct text_column columns[] = {{.title = "SESSION"},
                                              {.title = "STARTED"},
@@ -20,7 +20,7 @@ static const struct text_column columns[] = {{.title = "SESSION"},
 static void add_row(struct text_table *table, const struct gw_flight_log_summary *flight)
 {
     time_t started = (time_t)(flight->started_ms / 1000);
-    char when[32] = "", sent[16];
+    char when[32] = "";
     struct tm local;
     if (localtime_r(&started, &local))
         strftime(when, sizeof when, "%F %H:%M", &local);
@@ -34,7 +34,7 @@ static void add_row(struct text_table *table, const struct gw_flight_log_summary
     }
     text_table_cell(table, "%.2f s", (double)flight->total_ms / 1000);
     text_table_cell(table, "%.1f ms", (double)flight->pause_us / 1000);
-    text_table_cell(table, "%s", format_bytes((double)flight->wire_bytes, sent));
+    text_table_cell(table, "%s", bytes_in_words((double)flight->wire_bytes).text);
 }
 
 static json_t *as_json(const struct gw_flight_log_summary *flight)

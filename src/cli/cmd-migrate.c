@@ -118,6 +118,18 @@ static bool has_ended(const json_t *info)
            strcmp(status, "cancelled") == 0;
 }
 
+/* The pause budget that holds for the migration; 0 without an answer. */
+static double ask_budget_us(struct qmp_client *client)
+{
+    struct gw_error error;
+    json_t *parameters = NULL;
+    if (qmp_client_call(client, "query-migrate-parameters", NULL, &parameters, &error) < 0)
+        return 0;
+    double ms = json_number_value(json_object_get(parameters, "downtime-limit"));
+    json_decref(parameters);
+    return ms * 1000;
+}
+
 /* Polls until the end; *ret_info is the last query-migrate. 0 also for "undecided". */
 static int follow(struct qmp_client *client, const struct request *request, json_t **ret_info,
                   struct gw_error *error)
@@ -125,7 +137,7 @@ static int follow(struct qmp_client *client, const struct request *request, json
     struct progress progress;
     uint64_t committing_since = 0;
     bool cancel_sent = false, warned = request->json;
-    progress_init(&progress, !request->json);
+    progress_init(&progress, !request->json, ask_budget_us(client));
     for (;;) {
         json_t *info = NULL;
         int r = qmp_client_call(client, "query-migrate", NULL, &info, error);

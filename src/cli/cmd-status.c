@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/words.h"
 #include "cli/cli.h"
 #include "cli/machine.h"
-#include "cli/progress.h"
 
 enum { LABEL_WIDTH = 11 };
 
@@ -66,14 +66,13 @@ static void print_machine(const json_t *machine)
 {
     json_int_t cpus = json_integer_value(json_object_get(machine, "cpus"));
     json_int_t pid = json_integer_value(json_object_get(machine, "pid"));
-    char memory[16];
     ROW("status", "%s", text(machine, "status"));
     if (*text(machine, "incoming"))
         ROW("waits at", "%s", text(machine, "incoming"));
     if (*text(machine, "machine"))
         ROW("machine", "%s, %lld CPU%s, %s RAM, process %lld", text(machine, "machine"),
             (long long)cpus, cpus == 1 ? "" : "s",
-            format_bytes(json_number_value(json_object_get(machine, "memory-bytes")), memory),
+            bytes_in_words(json_number_value(json_object_get(machine, "memory-bytes"))).text,
             (long long)pid);
     else
         ROW("machine", "none yet, process %lld", (long long)pid);

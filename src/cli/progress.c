@@ -8,32 +8,10 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/words.h"
 #include "cli/cli.h"
 
 enum { BAR_CELLS = 24, LEAST_BAR_CELLS = 10 };
-
-const char *format_bytes(double bytes, char text[16])
-{
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-    size_t unit = 0;
-    while (bytes >= 1000 && unit + 1 < ARRAY_COUNT(units)) {
-        bytes /= 1024;
-        unit++;
-    }
-    snprintf(text, 16, unit && bytes < 9.95 ? "%.1f %s" : "%.0f %s", bytes, units[unit]);
-    return text;
-}
-
-static const char *format_time(double us, char text[16])
-{
-    double ms = us / 1000;
-    snprintf(text, 16,
-             ms < 100    ? "%.1f ms"
-             : ms < 1000 ? "%.0f ms"
-                         : "%.1f s",
-             ms < 1000 ? ms : ms / 1000);
-    return text;
-}
 
 static double number(const json_t *object, const char *key)
 {
@@ -45,9 +23,10 @@ static const char *text_of(const json_t *object, const char *key)
     return json_string_value(json_object_get(object, key)) ?: "?";
 }
 
-void progress_init(struct progress *progress, bool enabled)
+void progress_init(struct progress *progress, bool enabled, double budget_us)
 {
-    *progress = (struct progress){.enabled = enabled, .terminal = cli_can_rewrite()};
+    *progress = (struct progress){
+        .enabled = enabled, .terminal = cli_can_rewrite(), .budget_us = budget_us};
 }
 
 static void put_bar(struct gw_buf *line, double share, unsigned room)
@@ -77,26 +56,57 @@ __attribute__((format(printf, 3, 4))) static void put_figure(struct gw_buf *line
         gw_buf_printf(line, "%s%s", line->length ? ", " : "", text);
 }
 
-static void put_figures(struct gw_buf *line, unsigned room, const json_t *info, json_int_t round)
+/* What the migration waits for while the budget cannot be met, in the policy's words; else NULL. */
+static const char *waits_for(const json_t *own)
+{
+    static const char *const words[] = {"waiting for a quieter moment",
+                                        "a longer budget would help"};
+    for (size_t i = 0; i < ARRAY_COUNT(words); i++)
+        if (strstr(text_of(own, "decision"), words[i]))
+            return words[i];
+    return NULL;
+}
+
+/*
+ * How it stands: what it waits for; else the pause, once that is a figure to judge the budget by;
+ * else the time until all is sent. While much memory is left, what a switch would cost now is no
+ * pause that anybody will see.
+ */
+static void put_outlook(const struct progress *progress, struct gw_buf *line, unsigned room,
+                        const json_t *info)
+{
+    const json_t *ram = json_object_get(info, "ram"), *own = json_object_get(info, "x-godwit");
+    double pause_us = number(own, "predicted-pause-us"), speed = number(own, "bandwidth");
+    double gain = speed - number(ram, "dirty-pages-rate") * number(ram, "page-size");
+    if (waits_for(own))
+        put_figure(line, room, "%s", waits_for(own));
+    if (pause_us > 0 && pause_us <= 10 * progress->budget_us)
+        put_figure(line, room, "pause ≈ %s", time_in_words(pause_us).text);
+    else if (!waits_for(own) && gain > speed / 10)
+        put_figure(line, room, "about %s to go",
+                   time_in_words(number(ram, "remaining") / gain * 1e6).text);
+}
+
+static void put_figures(const struct progress *progress, struct gw_buf *line, unsigned room,
+                        const json_t *info, json_int_t round)
 {
     const json_t *ram = json_object_get(info, "ram");
     const json_t *own = json_object_get(info, "x-godwit");
     const char *status = json_string_value(json_object_get(info, "status"));
-    char left[16], speed[16], pause[16];
     put_figure(line, room, "round %lld", (long long)round);
-    put_figure(line, room, "%s left", format_bytes(number(ram, "remaining"), left));
-    if (number(own, "predicted-pause-us") > 0)
-        put_figure(line, room, "pause ≈ %s", format_time(number(own, "predicted-pause-us"), pause));
-    put_figure(line, room, "%s/s", format_bytes(number(own, "bandwidth"), speed));
+    put_figure(line, room, "%s left", bytes_in_words(number(ram, "remaining")).text);
+    put_outlook(progress, line, room, info);
+    put_figure(line, room, "%s/s", bytes_in_words(number(own, "bandwidth")).text);
     if (status && strcmp(status, "active") != 0)
         put_figure(line, room, "(%s)", status);
 }
 
-static void rewrite(const json_t *info, json_int_t round, double share)
+static void rewrite(const struct progress *progress, const json_t *info, json_int_t round,
+                    double share)
 {
     struct gw_buf figures = {0}, line = {0};
     unsigned room = cli_line_room();
-    put_figures(&figures, room - LEAST_BAR_CELLS - 2, info, round);
+    put_figures(progress, &figures, room - LEAST_BAR_CELLS - 2, info, round);
     size_t columns = text_columns((char *)figures.data, figures.length);
     unsigned cells = room - 2 - (unsigned)columns;
     put_bar(&line, share, cells < BAR_CELLS ? cells : BAR_CELLS);
@@ -115,11 +125,11 @@ void progress_show(struct progress *progress, const json_t *info)
     if (!progress->enabled || total <= 0)
         return;
     if (progress->terminal) {
-        rewrite(info, round, 1 - number(ram, "remaining") / total);
+        rewrite(progress, info, round, 1 - number(ram, "remaining") / total);
         progress->drawn = true;
     } else if (round != progress->last_round) {
         struct gw_buf line = {0};
-        put_figures(&line, UINT_MAX, info, round);
+        put_figures(progress, &line, UINT_MAX, info, round);
         cli_print("%.*s", (int)line.length, (char *)line.data);
         gw_buf_fini(&line);
     }
@@ -163,11 +173,10 @@ void progress_networks(const json_t *info, const char *what)
 void progress_summary(const json_t *info, const char *name, const char *uri)
 {
     const json_t *own = json_object_get(info, "x-godwit");
-    char sent[16], speed[16];
     cli_print("'%s' moved to %s in %.2f s: %.0f rounds, %s sent, %s/s", name, uri,
               number(info, "total-time") / 1000, number(own, "round"),
-              format_bytes(number(own, "bytes-sent"), sent),
-              format_bytes(number(own, "bandwidth"), speed));
+              bytes_in_words(number(own, "bytes-sent")).text,
+              bytes_in_words(number(own, "bandwidth")).text);
     if (number(own, "pause-us") > 0) {
         struct gw_buf parts = {0};
         put_pause_parts(&parts, own);

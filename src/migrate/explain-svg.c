@@ -16,8 +16,8 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "base/words.h"
 #include "migrate/flight-model.h"
-#include "migrate/words.h"
 
 #define WIDTH 960.0
 #define LEFT 84.0
@@ -238,8 +238,8 @@ static void draw_key(struct canvas *canvas, double x, double y, const char *colo
 
 /* ---- Memory ---- */
 
-struct decades {
-    double low, high; /* powers of ten */
+struct powers {
+    double low, high; /* of 16, so that each is a round number of its unit */
 };
 
 static double remaining_at_start(const struct canvas *canvas)
@@ -247,7 +247,7 @@ static double remaining_at_start(const struct canvas *canvas)
     return (double)canvas->rounds[0].dirty_pages * 4096;
 }
 
-static struct decades find_decades(const struct canvas *canvas)
+static struct powers find_powers(const struct canvas *canvas)
 {
     double smallest = remaining_at_start(canvas), largest = smallest;
     for (size_t i = 0; i < canvas->count; i++) {
@@ -256,35 +256,36 @@ static struct decades find_decades(const struct canvas *canvas)
         if (bytes > 0)
             smallest = fmin(smallest, bytes);
     }
-    struct decades decades = {floor(log10(fmax(smallest, 4096))), ceil(log10(fmax(largest, 1e4)))};
-    if (decades.high <= decades.low)
-        decades.high = decades.low + 1;
-    return decades;
+    struct powers powers = {floor(log2(fmax(smallest, 4096)) / 4),
+                            ceil(log2(fmax(largest, 8192)) / 4)};
+    if (powers.high <= powers.low)
+        powers.high = powers.low + 1;
+    return powers;
 }
 
-static double memory_y(const struct decades *decades, double bytes)
+static double memory_y(const struct powers *powers, double bytes)
 {
-    double share = (log10(fmax(bytes, 1)) - decades->low) / (decades->high - decades->low);
+    double share = (log2(fmax(bytes, 1)) / 4 - powers->low) / (powers->high - powers->low);
     return MEMORY_BOTTOM - (MEMORY_BOTTOM - MEMORY_TOP) * fmin(fmax(share, 0), 1);
 }
 
 static void draw_memory(struct canvas *canvas, const struct gw_flight_log *log)
 {
-    struct decades decades = find_decades(canvas);
+    struct powers powers = find_powers(canvas);
     draw_text(canvas, 32, MEMORY_TOP - 22, "section", "Memory left to send, by rounds");
     draw_bands(canvas, MEMORY_TOP, MEMORY_BOTTOM, true);
-    for (double power = decades.low; power <= decades.high; power++) {
-        double y = memory_y(&decades, pow(10, power));
+    for (double power = powers.low; power <= powers.high; power++) {
+        double y = memory_y(&powers, pow(16, power));
         draw_line(canvas, LEFT, y, RIGHT, y, GRID);
-        draw_text(canvas, LEFT - 8, y + 4, "tick end", bytes_in_words(pow(10, power)).text);
+        draw_text(canvas, LEFT - 8, y + 4, "tick end", bytes_in_words(pow(16, power)).text);
     }
     draw(canvas,
          "<polyline fill=\"none\" stroke=\"" BLUE "\" stroke-width=\"2\" points=\"%.1f,%.1f",
          x_of(canvas, (double)canvas->rounds[0].started_ns / 1e3),
-         memory_y(&decades, remaining_at_start(canvas)));
+         memory_y(&powers, remaining_at_start(canvas)));
     for (size_t i = 0; i < canvas->count; i++)
         draw(canvas, " %.1f,%.1f", x_of(canvas, end_of_round_us(&canvas->rounds[i])),
-             memory_y(&decades, (double)canvas->rounds[i].remaining_bytes));
+             memory_y(&powers, (double)canvas->rounds[i].remaining_bytes));
     draw(canvas, "\"/>\n");
     if (log->pause.present) {
         double x = x_of(canvas, (double)log->pause.began_ns / 1e3);
@@ -310,7 +311,11 @@ static double rate_y(double whole, double rate)
 
 static void draw_rate_grid(struct canvas *canvas, double whole)
 {
-    double step = nice_step(whole, 4);
+    double unit = whole >= 0x1p30   ? 0x1p30
+                  : whole >= 0x1p20 ? 0x1p20
+                  : whole >= 0x1p10 ? 0x1p10
+                                    : 1;
+    double step = nice_step(whole / unit, 4) * unit;
     for (double rate = 0; rate <= whole * 1.0001; rate += step) {
         char text[32];
         snprintf(text, sizeof text, rate > 0 ? "%s/s" : "0", bytes_in_words(rate).text);

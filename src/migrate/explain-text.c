@@ -12,8 +12,8 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "base/words.h"
 #include "migrate/flight-model.h"
-#include "migrate/words.h"
 
 #define FIRST_ROUNDS 4
 #define LAST_ROUNDS 16

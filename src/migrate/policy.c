@@ -27,7 +27,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "migrate/words.h"
+#include "base/words.h"
 
 #define PAGE_BYTES 4096.0
 #define SECOND_NS 1000000000ull
@@ -434,10 +434,11 @@ static bool rule_deadline(const struct policy_input *in, const struct figures *f
     bool measured = in->round_count > 0 || in->now_ns >= fmin(5e9, 0.2 * (double)in->deadline_ns);
     if (measured && !isinf(needed_us) && needed_us > 1.5 * left_us) {
         decide(out, POLICY_GIVE_UP,
-               "give up: %s left at %s/s, %s/s dirtied, need %s; the deadline is in %s",
+               "give up: %s left at %s/s need %s, the guest writes %s%s; the deadline is in %s",
                bytes_in_words(f->remaining).text, bytes_in_words(f->bandwidth).text,
-               bytes_in_words(f->dirty).text, time_in_words(needed_us).text,
-               time_in_words(left_us).text);
+               time_in_words(needed_us).text,
+               in->round_count > 0 ? bytes_in_words(f->dirty).text : "(not measured yet)",
+               in->round_count > 0 ? "/s" : "", time_in_words(left_us).text);
         return true;
     }
     if (isinf(needed_us) && is_hopeless(in, f)) {
@@ -462,6 +463,8 @@ static unsigned rounds_without_gain(const struct policy_input *in)
     return count;
 }
 
+/* "a longer budget would help" and "waiting for a quieter moment" are what godwit(1) shows while it
+ * waits: src/cli/progress.c knows these words. */
 static void rule_go_on(const struct policy_input *in, const struct figures *f,
                        struct policy_decision *out)
 {
@@ -481,10 +484,11 @@ static void rule_go_on(const struct policy_input *in, const struct figures *f,
         look_again_in(out, 20000.0 * (1u << rounds_without_gain(in)));
     } else {
         decide(out, POLICY_GO_ON,
-               "go on: pause of %s expected, %s; %s left at %s/s, the guest writes %s/s, "
+               "go on: pause of %s expected, %s; %s left at %s/s, the guest writes %s%s, "
                "fits in about %s",
-               pause.text, limit_in_words(in).text, left.text, carries.text, writes.text,
-               time_in_words(needed_us).text);
+               pause.text, limit_in_words(in).text, left.text, carries.text,
+               in->round_count > 0 ? writes.text : "(not measured yet)",
+               in->round_count > 0 ? "/s" : "", time_in_words(needed_us).text);
         look_again_in(out, needed_us / 4);
     }
 }

@@ -179,6 +179,24 @@ def test_a_dumb_terminal_gets_lines_instead_of_a_line_that_changes(places):
     assert "\x1b" not in dumb and "round 3, " in dumb
 
 
+@pytest.mark.parametrize("predicted_us, decision, shown, hidden", [
+    (113_500_000, "go on: 590 MiB left at 5.2 MiB/s", "about 113 s to go", "pause"),
+    (900_000, "go on: 590 MiB left at 5.2 MiB/s", "pause ≈ 900 ms", "to go"),
+    (113_500_000, "go on: the guest writes more, waiting for a quieter moment", "waiting for a quieter moment", "to go"),
+    (900_000, "go on: state alone takes 200 ms; a longer budget would help", "a longer budget would help, pause ≈ 900 ms", "to go"),
+])
+def test_the_progress_tells_a_pause_only_when_it_is_one(tmp_path, predicted_us, decision, shown, hidden):
+    """The pause that a switch would cost now says nothing while memory is still on its way."""
+    places = Cli(tmp_path)
+    move = {"status": "completed", "ram": {"total": 1 << 30, "remaining": 590 << 20, "dirty-pages-rate": 0, "page-size": 4096},
+            "x-godwit": {"round": 1, "bandwidth": 590 * (1 << 20) / 113, "predicted-pause-us": predicted_us, "decision": decision}}
+    server = PretendedMachine(places.run_dir, "web", {"query-migrate": {"return": move},
+                                                      "query-migrate-parameters": {"return": {"downtime-limit": 100}}})
+    printed = places("migrate", "web", "tcp:192.0.2.1:4444", "--keep").splitlines()[0]
+    server.close()
+    assert shown in printed and hidden not in printed, printed
+
+
 @pytest.fixture(scope="module")
 def iso_locale(tmp_path_factory):
     """LOCPATH with en_US.ISO-8859-1, or None where the sources of locales are not installed."""

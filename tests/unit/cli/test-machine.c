@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/words.h"
 #include "cli/machine.h"
-#include "cli/progress.h"
 
 static char run_dir[] = "/tmp/godwit-cli-XXXXXX";
 static struct cli cli = {.run_dir = run_dir, .program = "godwit"};
@@ -112,12 +112,11 @@ static void names_come_sorted_and_without_files(void **state)
 
 static void bytes_read_well(void **state)
 {
-    char text[16];
-    assert_string_equal(format_bytes(0, text), "0 B");
-    assert_string_equal(format_bytes(999, text), "999 B");
-    assert_string_equal(format_bytes(1536, text), "1.5 KiB");
-    assert_string_equal(format_bytes(512.0 * 1024 * 1024, text), "512 MiB");
-    assert_string_equal(format_bytes(1e9, text), "954 MiB");
+    assert_string_equal(bytes_in_words(0).text, "0 B");
+    assert_string_equal(bytes_in_words(999).text, "999 B");
+    assert_string_equal(bytes_in_words(1536).text, "1.5 KiB");
+    assert_string_equal(bytes_in_words(512.0 * 1024 * 1024).text, "512 MiB");
+    assert_string_equal(bytes_in_words(1e9).text, "954 MiB");
 }
 
 int main(void)

@@ -71,7 +71,7 @@ static void a_completed_flight_is_told(void **state)
     assert_has(text, "It completed in 1.1 s.");
     assert_has(text,
                "The guest stood still for 16 ms; the budget was 100 ms, predicted were 17 ms.");
-    assert_has(text, "pause budget 100 ms, no deadline, at most 700 MB/s");
+    assert_has(text, "pause budget 100 ms, no deadline, at most 668 MiB/s");
     assert_has(text,
                "switch: pause of 13 ms expected (4.4 ms for 3.1 MB of memory, 8.2 ms for state");
     assert_has(text, "rehearsal: the destination loaded the state in 2.3 ms");

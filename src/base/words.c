@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "migrate/words.h"
+#include "base/words.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@ static struct words in_words(double value, const double *steps, const char *cons
 {
     struct words words;
     size_t i = 0;
-    while (i + 1 < count && value >= steps[i + 1] * 0.9995)
+    while (i + 1 < count && value >= steps[i] * 999.5)
         i++;
     double scaled = value / steps[i];
     snprintf(words.text, sizeof words.text, scaled < 9.95 && i > 0 ? "%.1f %s" : "%.0f %s",
@@ -22,8 +22,8 @@ static struct words in_words(double value, const double *steps, const char *cons
 
 struct words bytes_in_words(double bytes)
 {
-    static const double steps[] = {1, 1e3, 1e6, 1e9, 1e12};
-    static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
+    static const double steps[] = {1, 0x1p10, 0x1p20, 0x1p30, 0x1p40};
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
     return in_words(bytes, steps, units, ARRAY_COUNT(steps));
 }
 
