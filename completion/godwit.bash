@@ -45,7 +45,8 @@ _godwit() {
     esac
 
     case $verb in
-    '') wants="$verbs --run-dir --version --help" ;;
+    '') wants="$verbs help --run-dir --version --help" ;;
+    help) [ $named = 1 ] || wants="$verbs" ;;
     run) wants="$machine --kernel --firmware --initrd --append --memory --machine --cpus --cpu --clock --seed --no-vmclock --paused" ;;
     receive) wants="$machine tcp: unix: fd: exec:" ;;
     migrate)

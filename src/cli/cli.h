@@ -31,11 +31,7 @@ struct cli {
     const char *program; /* as it was called, to find godwit-vmm beside it */
 };
 
-/*
- * Help is wrapped when it is printed, so its text says what is what: a line that begins with
- * "usage: " or seven spaces is one form of the command; one that begins with two spaces is an item,
- * with a tab between the term and its description; any other is a paragraph.
- */
+/* Help is a text of base/help.h. */
 struct cli_command {
     const char *name;
     const char *summary; /* one line of `godwit --help` */

@@ -99,7 +99,8 @@ static void print_ownership(const json_t *owner, const json_t *machine)
         const char *state, *meaning;
     } meanings[] = {
         {"owner", "this side owns the guest and may run it"},
-        {"released", "the guest was given away and belongs to the other side; it does not run here"},
+        {"released",
+         "the guest was given away and belongs to the other side; it does not run here"},
         {"incoming", "a guest is arriving; it still belongs to its source"},
         {"refused", "the guest that was to arrive stays at its source"},
         {"nobody", "the guest has ended"},

@@ -8,7 +8,8 @@
     "repeated\n"                                                                                   \
     "  --net NETWORK[,name=NAME][,mac=MAC][,mtu=N][,queues=N]\ta network card: tap, user or "      \
     "socket; for instance user,tcp=8080:80, by which the host's port 8080 is the guest's port 80 " \
-    "(udp= takes the same form); may be repeated. A machine that arrives finds its networks by NAME (net0, net1, ... by "      \
+    "(udp= takes the same form); may be repeated. A machine that arrives finds its networks by "   \
+    "NAME (net0, net1, ... by "                                                                    \
     "default). With 'user' (passt) open connections follow only from a passt that hands them "     \
     "over "                                                                                        \
     "(Debian 13's does) and with CAP_NET_ADMIN, of godwit or of passt-repair; else a move ends "   \

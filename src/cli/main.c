@@ -14,14 +14,15 @@
 
 static const char about[] = "godwit runs virtual machines that can move.\n\n"
                             "usage: godwit [--run-dir DIR] COMMAND [ARGUMENTS]\n";
-static const char more[] = "\n"
-                           "  --run-dir DIR\twhere machines are kept; $XDG_RUNTIME_DIR/godwit by "
-                           "default, else /run/godwit\n"
-                           "  --version\twhich godwit this is\n"
-                           "  --help\tthis\n\n"
-                           "'godwit COMMAND --help' explains one. An address is written as QEMU "
-                           "writes it: tcp:HOST:PORT, unix:PATH, "
-                           "fd:N or exec:COMMAND. The manual: man godwit.\n";
+static const char more[] =
+    "\n"
+    "  --run-dir DIR\twhere machines are kept; $XDG_RUNTIME_DIR/godwit by "
+    "default, else /run/godwit\n"
+    "  --version\twhich godwit this is\n"
+    "  --help\tthis\n\n"
+    "'godwit COMMAND --help' or 'godwit help COMMAND' explains one. An address is written as QEMU "
+    "writes it: tcp:HOST:PORT, unix:PATH, "
+    "fd:N or exec:COMMAND. The manual: man godwit.\n";
 
 static void print_help(void)
 {
@@ -45,19 +46,39 @@ static int unknown_command(const char *name)
     return EXIT_USAGE;
 }
 
+static int print_command_help(const struct cli_command *command)
+{
+    cli_print("godwit %s: %s", command->name, command->summary);
+    cli_help("\n");
+    cli_help(command->usage);
+    return EXIT_DONE;
+}
+
+/* 'godwit help [COMMAND]' */
+static int help_command(int argc, char **argv)
+{
+    if (argc > 2)
+        return cli_usage("", "'%s' is one argument too many for help", argv[2]);
+    for (size_t i = 0; argc == 2 && i < cli_command_count; i++)
+        if (strcmp(cli_commands[i].name, argv[1]) == 0)
+            return print_command_help(&cli_commands[i]);
+    if (argc == 2 && strcmp(argv[1], "help") != 0 && strcmp(argv[1], "--help") != 0)
+        return unknown_command(argv[1]);
+    print_help();
+    return EXIT_DONE;
+}
+
 static int run_command(const struct cli *cli, int argc, char **argv)
 {
+    if (strcmp(argv[0], "help") == 0)
+        return help_command(argc, argv);
     for (size_t i = 0; i < cli_command_count; i++) {
         const struct cli_command *command = &cli_commands[i];
         if (strcmp(command->name, argv[0]) != 0)
             continue;
         for (int a = 1; a < argc && strcmp(argv[a], "--") != 0; a++) {
-            if (strcmp(argv[a], "--help") == 0 || strcmp(argv[a], "-h") == 0) {
-                cli_print("godwit %s: %s", command->name, command->summary);
-                cli_help("\n");
-                cli_help(command->usage);
-                return EXIT_DONE;
-            }
+            if (strcmp(argv[a], "--help") == 0 || strcmp(argv[a], "-h") == 0)
+                return print_command_help(command);
         }
         optind = 0; /* start anew on the verb's own arguments */
         return command->run(cli, argc, argv);

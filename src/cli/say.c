@@ -5,50 +5,22 @@
  * which is the guest's terminal).
  */
 #include <langinfo.h>
-#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/parse.h"
+#include "base/help.h"
 #include "cli/cli.h"
-
-enum { PROSE_WIDTH = 80, LEAST_WIDTH = 20, MOST_WIDTH = 200, LONGEST_TERM = 24 };
 
 #define DIM "\033[2m"
 #define PLAIN "\033[0m"
 #define ERASE_LINE "\r\033[K"
 
 /* ---- The terminal ---- */
-
-/* COLUMNS, or 0 when it says nothing. */
-static unsigned columns_of_environment(void)
-{
-    const char *text = getenv("COLUMNS");
-    uint64_t columns;
-    if (!text || parse_number(text, UINT_MAX, &columns) < 0)
-        return 0;
-    return (unsigned)columns;
-}
-
-static unsigned bounded(unsigned columns)
-{
-    return columns < LEAST_WIDTH ? LEAST_WIDTH : columns > MOST_WIDTH ? MOST_WIDTH : columns;
-}
-
-static unsigned terminal_width(FILE *stream)
-{
-    struct winsize size;
-    unsigned columns = columns_of_environment();
-    if (columns == 0 && ioctl(fileno(stream), TIOCGWINSZ, &size) == 0)
-        columns = size.ws_col;
-    return bounded(columns ? columns : PROSE_WIDTH);
-}
 
 static bool is_terminal(FILE *stream)
 {
@@ -57,15 +29,12 @@ static bool is_terminal(FILE *stream)
 
 static unsigned width_of(FILE *stream)
 {
-    return is_terminal(stream) ? terminal_width(stream) : TEXT_UNLIMITED;
+    return is_terminal(stream) ? help_width(stream) : TEXT_UNLIMITED;
 }
 
 unsigned cli_prose_width(void)
 {
-    if (is_terminal(stdout))
-        return terminal_width(stdout);
-    unsigned columns = columns_of_environment();
-    return bounded(columns ? columns : PROSE_WIDTH);
+    return help_width(stdout);
 }
 
 static bool knows_escapes(FILE *stream)
@@ -221,63 +190,10 @@ void cli_json(const json_t *value)
 
 /* ---- Help ---- */
 
-/* Where descriptions begin: behind the longest term that leaves them two thirds of the line. */
-static unsigned description_indent(const char *text, unsigned width)
-{
-    unsigned most = width == TEXT_UNLIMITED || width > 3 * LONGEST_TERM ? LONGEST_TERM : width / 3;
-    unsigned longest = 0;
-    for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n') {
-        size_t bytes = strcspn(line, "\t\n");
-        if (strncmp(line, "  ", 2) == 0 && line[bytes] == '\t' && bytes - 2 <= most &&
-            bytes - 2 > longest)
-            longest = (unsigned)bytes - 2;
-    }
-    return longest + 4;
-}
-
-static void help_item(struct gw_buf *lines, const char *term, const char *text, unsigned width,
-                      unsigned indent)
-{
-    if (strlen(term) + 4 <= indent) {
-        text_item(lines, term, text, width, 2, indent);
-        return;
-    }
-    text_item(lines, term, "", width, 2, indent);
-    text_item(lines, "", text, width, 0, indent);
-}
-
-static void help_line(struct gw_buf *lines, char *line, unsigned width, unsigned indent)
-{
-    char *tab = strchr(line, '\t');
-    if (tab)
-        *tab++ = '\0';
-    if (strncmp(line, "usage: ", 7) == 0)
-        text_item(lines, "usage:", line + 7, width, 0, 7);
-    else if (strncmp(line, "       ", 7) == 0)
-        text_item(lines, "", line + 7, width, 0, 7);
-    else if (strncmp(line, "  ", 2) == 0)
-        help_item(lines, line + 2, tab ? tab : "", width, indent);
-    else
-        text_wrap(lines, line, width, 0, 0);
-}
-
-/* The lines of `text`, or only those of its usage. */
-static void lay_out_help(struct gw_buf *lines, const char *text, unsigned width, bool usage_only)
-{
-    unsigned indent = description_indent(text, width);
-    _cleanup_free_ char *copy = strdup(text);
-    char *rest = copy;
-    for (char *line; rest && *rest && (line = strsep(&rest, "\n"));) {
-        if (usage_only && !*line)
-            break;
-        help_line(lines, line, width, indent);
-    }
-}
-
 void cli_help(const char *text)
 {
     struct gw_buf lines = {0};
-    lay_out_help(&lines, text, cli_prose_width(), false);
+    help_put(&lines, text, cli_prose_width(), false);
     emit_and_free(stdout, &lines);
 }
 
@@ -299,7 +215,7 @@ int cli_usage(const char *verb, const char *format, ...)
     struct gw_buf lines = {0};
     unsigned width = width_of(stderr);
     if (command)
-        lay_out_help(&lines, command->usage, width, true);
+        help_put(&lines, command->usage, width, true);
     _cleanup_free_ char *more = NULL;
     if (asprintf(&more, "'godwit %s%s--help' tells more", verb, *verb ? " " : "") < 0)
         more = NULL;
@@ -317,7 +233,7 @@ bool cli_can_rewrite(void)
 
 unsigned cli_line_room(void)
 {
-    return terminal_width(stdout) - 1; /* in the last column some terminals wrap already */
+    return help_width(stdout) - 1; /* in the last column some terminals wrap already */
 }
 
 void cli_rewrite(const char *text)

@@ -2,8 +2,8 @@
 /*
  * What the guest prints reaches the terminal as it is: it is the guest's terminal while this goes
  * on. When it ends the terminal is the person's again, as it was: modes that the guest may have set
- * are set back, and what the terminal has answered to the guest is read and dropped, so that a shell
- * does not take it for typed.
+ * are set back, and what the terminal has answered to the guest is read and dropped, so that a
+ * shell does not take it for typed.
  */
 #include "cli/viewer.h"
 
@@ -23,7 +23,7 @@
 enum {
     CANCEL_KEY = 0x03, /* Ctrl-C */
     LEAVE_KEY = 0x1d,  /* Ctrl-] */
-    ANSWER_MS = 1000, /* of a terminal at the far end of a slow line */
+    ANSWER_MS = 1000,  /* of a terminal at the far end of a slow line */
 };
 
 /* What a guest may leave behind: soft reset of what matters, without moving the cursor or erasing.

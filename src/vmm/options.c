@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/help.h"
 #include "base/machine-name.h"
 #include "base/parse.h"
 #include "base/run-dir.h"
@@ -16,47 +17,54 @@
 #define MAX_MEMORY_BYTES ((uint64_t)1 << 40)
 #define DISK_SERIAL_MAX 20
 
+/* A text of base/help.h. */
 static const char help[] =
-    "Usage: godwit-vmm --name NAME [--run-dir DIR] (--kernel FILE | --firmware FILE) [OPTION]...\n"
+    "usage: godwit-vmm --name NAME [--run-dir DIR] (--kernel FILE | --firmware FILE) [OPTION]...\n"
     "       godwit-vmm --name NAME [--run-dir DIR] --incoming URI [OPTION]...\n"
     "       godwit-vmm --cpu-report | --cpu-common FILE... | --cpu-check MODEL\n"
+    "\n"
     "Runs one virtual machine, or receives one. Usually started by godwit(1).\n"
     "\n"
-    "  --name NAME          name of the machine\n"
-    "  --run-dir DIR        its files are in DIR/NAME; $XDG_RUNTIME_DIR/godwit, else /run/godwit\n"
-    "  --kernel FILE        kernel: a riscv64 Image, or an x86-64 bzImage or PVH ELF\n"
-    "  --firmware FILE      ELF or raw image that starts in M-mode; OpenSBI where there is a "
-    "kernel\n"
-    "  --initrd FILE        initial RAM disk\n"
-    "  --append TEXT        kernel command line\n"
-    "  --memory SIZE        512M by default\n"
-    "  --memory-backing memfd|anonymous|hugetlb[:2M|:1G]|file:DIR[,thp=off][,populate[=THREADS]]\n"
-    "        [,ready=SIZE]  where RAM comes from; memfd by default. ready: with --incoming, made "
+    "  --name NAME\tname of the machine\n"
+    "  --run-dir DIR\tits files are in DIR/NAME; $XDG_RUNTIME_DIR/godwit, else /run/godwit\n"
+    "  --kernel FILE\tkernel: a riscv64 Image, or an x86-64 bzImage or PVH ELF\n"
+    "  --firmware FILE\tELF or raw image that starts in M-mode; OpenSBI where there is a kernel\n"
+    "  --initrd FILE\tinitial RAM disk\n"
+    "  --append TEXT\tkernel command line\n"
+    "  --memory SIZE\t512M by default\n"
+    "  --memory-backing KIND[,thp=off][,populate[=THREADS]][,ready=SIZE]\twhere RAM comes from: "
+    "memfd (the default), anonymous, hugetlb[:2M|:1G] or file:DIR. ready: with --incoming, made "
     "now\n"
-    "  --cpus N             1 by default\n"
-    "  --machine NAME       riscv-virt or microvm; by default what the kernel is for\n"
-    "  --cpu MODEL          of a microvm: host (the default), x86-64-v2 to -v4, or FILE.json\n"
-    "  --dirty-tracking HOW of a microvm: auto (the default), bitmap or ring\n"
-    "  --disk FILE[,readonly][,serial=TEXT]\n"
-    "                       may be given several times; a comma in FILE is doubled\n"
-    "  --net NETWORK[,name=NAME][,mac=MAC][,mtu=N][,queues=N]\n"
-    "                       tap, user or socket; may be given several times (docs/control.md);\n"
-    "                       with user (passt) open connections follow a move only from a passt\n"
-    "                       that hands them over, and with CAP_NET_ADMIN (docs/network.md)\n"
-    "  --serial WHERE       stdio, unix:PATH (somebody listens there) or file:PATH\n"
-    "  --incoming URI       receive a machine: tcp:HOST:PORT, unix:PATH, fd:N, exec:COMMAND, or "
-    "defer\n"
-    "  --clock host|instructions\n"
-    "                       instructions: deterministic, with one CPU\n"
-    "  --seed N             of the guest's random numbers with --clock instructions\n"
-    "  --no-vmclock         without the device by which the guest learns of moves\n"
-    "  --paused             do not run before it is told to\n"
-    "  --ready-fd N         write one line of JSON to descriptor N when set up or failed\n"
-    "  --version, --help\n"
+    "  --cpus N\t1 by default\n"
+    "  --machine NAME\triscv-virt or microvm; by default what the kernel is for\n"
+    "  --cpu MODEL\tof a microvm: host (the default), x86-64-v2 to -v4, or FILE.json\n"
+    "  --dirty-tracking HOW\tof a microvm: auto (the default), bitmap or ring\n"
+    "  --disk FILE[,readonly][,serial=TEXT]\tmay be given several times; a comma in FILE is "
+    "doubled\n"
+    "  --net NETWORK[,name=NAME][,mac=MAC][,mtu=N][,queues=N]\ttap, user or socket, for instance "
+    "user,tcp=8080:80 (udp= takes the same form); may be given several times (docs/control.md). "
+    "With user (passt) open connections follow a move only from a passt that hands them over, and "
+    "with CAP_NET_ADMIN (docs/network.md)\n"
+    "  --serial WHERE\tstdio, unix:PATH (somebody listens there) or file:PATH\n"
+    "  --incoming URI\treceive a machine: tcp:HOST:PORT, unix:PATH, fd:N, exec:COMMAND, or defer\n"
+    "  --clock SOURCE\thost, or instructions: deterministic, with one CPU\n"
+    "  --seed N\tof the guest's random numbers with --clock instructions\n"
+    "  --no-vmclock\twithout the device by which the guest learns of moves\n"
+    "  --paused\tdo not run before it is told to\n"
+    "  --ready-fd N\twrite one line of JSON to descriptor N when set up or failed\n"
+    "  --version\twhich godwit this is\n"
+    "  --help\tthis\n"
     "\n"
     "Exit status: 0 the guest powered off, was given away, or was ended by request; 1 failed; 2 "
-    "usage;\n"
-    "3 the name is in use or may not run here; 4 the guest reported failure.\n";
+    "usage; 3 the name is in use or may not run here; 4 the guest reported failure.\n";
+
+static void print_help(void)
+{
+    struct gw_buf lines = {0};
+    help_put(&lines, help, help_width(stdout), false);
+    fwrite(lines.data, 1, lines.length, stdout);
+    gw_buf_fini(&lines);
+}
 
 enum option_key {
     OPTION_NAME = 256,
@@ -394,7 +402,10 @@ enum options_result options_parse(int argc, char **argv, struct vmm_options *ret
             return OPTIONS_WRONG;
         }
         if (option == OPTION_HELP || option == OPTION_VERSION) {
-            fputs(option == OPTION_HELP ? help : "godwit-vmm " GW_VERSION "\n", stdout);
+            if (option == OPTION_HELP)
+                print_help();
+            else
+                puts("godwit-vmm " GW_VERSION);
             return OPTIONS_SHOWN;
         }
         if (set_option(ret_options, option, optarg, error) < 0)

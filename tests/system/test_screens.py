@@ -103,7 +103,7 @@ def places(tmp_path):
     server.close()
 
 
-VERBS = ["run", "receive", "migrate", "list", "status", "console", "stop", "log", "explain", "reclaim", "cpu"]
+VERBS = ["run", "receive", "migrate", "list", "status", "console", "stop", "remove", "log", "explain", "reclaim", "cpu"]
 COMMANDS = [
     (), ("--help",), ("--version",), *((verb, "--help") for verb in VERBS), ("list",), ("list", "--json", "x"),
     ("status", "web"), ("status", "a-machine-with-a-name-of-some-length"), ("status", "nobody"), ("log", "web"),
@@ -136,6 +136,23 @@ def test_more_room_is_used(places, command):
     narrow, wide = (screen(places, columns, *command) for columns in (60, 132))
     assert len(lines_of(wide)) < len(lines_of(narrow))
     assert max(map(columns_of, lines_of(wide))) > 80
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_the_help_of_the_process_fits_too(columns):
+    terminal = Terminal([str(GODWIT.parent / "godwit-vmm"), "--help"], columns)
+    assert terminal.exit_code() == 0
+    assert "--memory-backing" in terminal.text
+    assert_fits(terminal.text, columns)
+
+
+def test_help_is_a_command_as_well(places):
+    assert places("help") == places("--help")
+    for verb in VERBS:
+        assert places("help", verb) == places(verb, "--help")
+    places("help", "migarte", code=2)
+    assert "did you mean 'migrate'" in places.errors
+    places("help", "run", "stop", code=2)
 
 
 def test_columns_says_more_than_the_terminal(places):
