@@ -193,6 +193,24 @@ static void the_deadline_ends_it_on_the_source(void **state)
     pair_fini(&pair);
 }
 
+/* Not that it was given up because of the decision to give up. */
+static void a_deadline_out_of_reach_is_told_once(void **state)
+{
+    struct pair pair;
+    pair_init(&pair, 60 * MIB_PAGES, 60 * MIB_PAGES);
+    pair.source_config.parameters.max_bandwidth = 6 << 20;
+    pair.source_config.parameters.deadline_ms = 4000;
+    start(&pair);
+    pair_wait(&pair);
+    pair_assert_stayed(&pair, 1);
+    struct gw_migrate_info info = pair_source_info(&pair);
+    assert_int_equal(info.status, GW_MIGRATE_FAILED);
+    assert_null(strstr(info.error.message, "give up"));
+    if (info.error.code == GW_CODE_BUDGET) /* else a busy host let the deadline pass before */
+        assert_ptr_equal(strstr(info.error.message, "given up: "), info.error.message);
+    pair_fini(&pair);
+}
+
 static double rate_of_move(void *limit)
 {
     struct pair pair;
@@ -258,9 +276,7 @@ static void a_state_that_loads_too_slowly_never_pauses_the_guest(void **state)
     start(&pair);
     pair_wait(&pair);
     pair_assert_stayed(&pair, 1);
-    const struct gw_migrate_info info = pair_source_info(&pair);
-    assert_null(strstr(info.error.message, "give up: ")); /* "given up: ", and that once */
-    assert_int_equal(info.failed_switches, 0);
+    assert_int_equal(pair_source_info(&pair).failed_switches, 0);
     assert_int_equal(pair.from->releases, 0);
     pair_fini(&pair);
 }
@@ -474,6 +490,7 @@ int main(void)
         cmocka_unit_test(a_waiting_destination_can_be_cancelled),
         cmocka_unit_test(freeing_a_running_migration_ends_it),
         cmocka_unit_test(the_deadline_ends_it_on_the_source),
+        cmocka_unit_test(a_deadline_out_of_reach_is_told_once),
         cmocka_unit_test(the_bandwidth_limit_is_kept),
         cmocka_unit_test(a_limit_that_is_lifted_lets_it_end),
         cmocka_unit_test(a_pause_that_takes_too_long_is_taken_back),
