@@ -80,7 +80,8 @@ class Shell:
         self.text, self.shown, self.command = "", 0, None
         command = ["bash", "--norc", "--noprofile", "-i"]
         command = isolated(*command) if pid is None else \
-            ["nsenter", "--target", str(pid), "--all", "sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", str(TREE), *command]
+            ["nsenter", "--target", str(pid), *([] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]),
+             "--mount", "--net", "--pid", "sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", str(TREE), *command]
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             os.execvpe(command[0], command, environment)

@@ -391,7 +391,7 @@ static void running_machine_moves(void **state)
     wait_migration(&pair, "\"status\":\"completed\"");
     assert_reply(pair.source, "query-status", "{}", STATUS("postmigrate", "false"));
     assert_reply(pair.destination, "query-status", "{}", STATUS("running", "true"));
-    assert_in_reply(pair.source, "cont", "{}", "given away");
+    assert_in_reply(pair.source, "cont", "{}", "and runs there");
     assert_in_reply(pair.source, "x-godwit-reclaim", "{\"fenced\":true}", "out of date");
     assert_non_null(strstr(pair.source->events, "STOP MIGRATION "));
     assert_non_null(strstr(pair.destination->events, "RESUME "));
