@@ -15,6 +15,7 @@ import fcntl
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -28,6 +29,14 @@ from .front import uninterrupted
 from .paths import TREE, cache_dir
 
 UNNAMED = "run-"
+# What the first process of a machine runs. Ctrl-C while it loads its modules is no traceback.
+INSIDE = """import sys
+try:
+    from godwit_tools.debian_root import inside
+except KeyboardInterrupt:
+    sys.exit(130)
+sys.exit(inside(sys.argv[1]))
+"""
 RELEASES = {"12": "bookworm", "13": "trixie"}
 USER, UID = "nora", 1000
 HOME = f"home/{USER}"
@@ -252,18 +261,33 @@ def run(options):
         plan = {"base": str(base), "directory": str(directory), "archives": str(archives), "hostname": f"debian{options.release}",
                 "clone": f"{HOME}/{options.directory}", "tree": str(TREE), "root": options.root, "groups": options.group,
                 "environment": options.env, "network": not options.no_network, "command": options.command}
-        command = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child",
-                   *(["--net"] if options.no_network else []),
-                   "/usr/bin/python3", "-B", "-m", "godwit_tools.debian_root", json.dumps(plan)]
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)      # it reaches the machine by the terminal, and ends it there
-        machine = subprocess.Popen(command, cwd=Path(__file__).parents[1], restore_signals=False,
-                                   preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
-        try:
-            return machine.wait()
-        finally:
+        unshare = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child",
+                   *(["--net"] if options.no_network else [])]
+        return _attend(unshare, plan)
+
+
+def _attend(unshare, plan):
+    """Its exit status. Ctrl-C reaches the command by the terminal, and ends the machine while there is no command yet."""
+    begun, plan["begun"] = os.pipe()      # a byte comes when the command begins
+    interrupted = []
+
+    def interrupt(*_):
+        if not select.select([begun], [], [], 0)[0]:
+            interrupted.append(True)
             machine.kill()
-            machine.wait()
-            signal.signal(signal.SIGINT, before)
+    before = signal.getsignal(signal.SIGINT)
+    machine = subprocess.Popen([*unshare, "/usr/bin/python3", "-B", "-c", INSIDE, json.dumps(plan)],
+                               cwd=Path(__file__).parents[1], pass_fds=[plan["begun"]])
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        status = machine.wait()
+        return 130 if interrupted else status
+    finally:
+        machine.kill()
+        machine.wait()
+        signal.signal(signal.SIGINT, before)
+        os.close(begun)
+        os.close(plan["begun"])
 
 
 # Inside, as the first process of the machine
@@ -388,6 +412,7 @@ def _become(plan):
 
 
 def _first_process(plan):
+    os.set_inheritable(plan["begun"], False)
     _mount("--make-rprivate", "/")
     if not plan["network"]:
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
@@ -398,22 +423,20 @@ def _first_process(plan):
     if child == 0:
         _become(plan)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.write(plan["begun"], b"!")
     while True:      # the first process reaps whatever lost its parent
         pid, status = os.wait()
         if pid == child:
             return os.waitstatus_to_exitcode(status)
 
 
-def _main():
+def inside(plan):
+    """Becomes the machine, as the first process of its namespaces; the command's status, as a shell tells it."""
     try:
-        status = _first_process(json.loads(sys.argv[1]))
+        status = _first_process(json.loads(plan))
     except KeyboardInterrupt:
         return 130
     except (RootFailed, OSError, subprocess.CalledProcessError) as error:
         _say(str(error))
         return getattr(error, "status", 125)
     return status if status >= 0 else 128 - status
-
-
-if __name__ == "__main__":
-    sys.exit(_main())
