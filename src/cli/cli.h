@@ -91,6 +91,10 @@ unsigned cli_prose_width(void);
 /* One line, without anything that is not ASCII. */
 void cli_json(const json_t *value);
 
+/* At the end: writes out what is left, and returns `code`, or EXIT_FAILED, said, when output was
+ * lost though somebody reads it. */
+int cli_end(int code);
+
 /* Whether standard output is a terminal that can rewrite a line; how many columns such a line may
  * have. */
 bool cli_can_rewrite(void);

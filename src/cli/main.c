@@ -97,7 +97,7 @@ static int wrong_option(const char *option)
     return cli_usage("", "there is no option '%s' before a command", option);
 }
 
-int main(int argc, char **argv)
+static int run_program(int argc, char **argv)
 {
     static const struct option options[] = {
         {"run-dir", required_argument, NULL, 'r'},
@@ -109,7 +109,6 @@ int main(int argc, char **argv)
     struct cli cli = {.run_dir = run_dir, .program = argv[0]};
     int option;
 
-    program_open_standard();
     setlocale(LC_CTYPE,
               ""); /* for its character set alone: numbers are written the same everywhere */
     signal(SIGPIPE, SIG_IGN);
@@ -136,4 +135,10 @@ int main(int argc, char **argv)
     if (!cli.run_dir || !*cli.run_dir)
         return cli_usage("", "--run-dir needs a directory");
     return run_command(&cli, argc - optind, argv + optind);
+}
+
+int main(int argc, char **argv)
+{
+    program_open_standard();
+    return cli_end(run_program(argc, argv));
 }

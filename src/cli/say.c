@@ -4,6 +4,7 @@
  * what it prints is not its own, so nothing else of src/cli writes to a stream (but the console,
  * which is the guest's terminal).
  */
+#include <errno.h>
 #include <langinfo.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -51,6 +52,21 @@ static bool has_colours(FILE *stream)
 
 /* ---- The way out ---- */
 
+static int lost_number; /* why standard output failed first */
+
+/* After a write, whose errno it takes: the stream remembers only that it failed. */
+static void keep_failure(FILE *stream)
+{
+    if (stream == stdout && lost_number == 0 && ferror(stream))
+        lost_number = errno;
+}
+
+static void flush_output(void)
+{
+    fflush(stdout);
+    keep_failure(stdout);
+}
+
 /* One line, without its newline. */
 static void emit_line(FILE *stream, const char *text, size_t bytes)
 {
@@ -62,6 +78,7 @@ static void emit_line(FILE *stream, const char *text, size_t bytes)
         shown = &ascii;
     }
     fwrite(shown->data, 1, shown->length, stream);
+    keep_failure(stream);
     gw_buf_fini(&escaped);
     gw_buf_fini(&ascii);
 }
@@ -77,6 +94,7 @@ static void emit_lines(FILE *stream, const struct gw_buf *lines, const char *bef
         emit_line(stream, at, bytes);
         fputs(after, stream);
         fputc('\n', stream);
+        keep_failure(stream);
         at += bytes + (newline != NULL);
     }
 }
@@ -100,7 +118,7 @@ static void say_labelled(const char *label, const char *format, va_list argument
     struct gw_buf lines = {0};
     text_item(&lines, label, text ? text : "out of memory", width_of(stderr), 0,
               (unsigned)strlen(label) + 1);
-    fflush(stdout); /* what was printed before comes before */
+    flush_output(); /* what was printed before comes before */
     emit_and_free(stderr, &lines);
 }
 
@@ -135,7 +153,7 @@ void cli_hint(const char *format, ...)
     struct gw_buf lines = {0};
     bool dim = has_colours(stderr);
     text_wrap(&lines, text ? text : "", width_of(stderr), 0, 2);
-    fflush(stdout);
+    flush_output();
     emit_lines(stderr, &lines, dim ? DIM : "", dim ? PLAIN : "");
     gw_buf_fini(&lines);
 }
@@ -180,12 +198,24 @@ void cli_json(const json_t *value)
     _cleanup_free_ char *text =
         json_dumps(value, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_ENCODE_ANY);
     for (const char *at = text; at && *at; at++) {
+        keep_failure(stdout);
         if (*at == 0x7f) /* the one control character that JSON has as it is */
             fputs("\\u007f", stdout);
         else
             fputc(*at, stdout);
     }
     fputc('\n', stdout);
+}
+
+int cli_end(int code)
+{
+    errno = 0;
+    bool lost = fflush(stdout) != 0;
+    int why = lost_number ? lost_number : errno;
+    if ((!lost && !ferror(stdout)) || why == EPIPE)
+        return code;
+    cli_say("cannot write to standard output: %s", strerror(why ? why : EIO));
+    return code == EXIT_DONE ? EXIT_FAILED : code;
 }
 
 /* ---- Help ---- */
@@ -240,5 +270,5 @@ void cli_rewrite(const char *text)
 {
     fputs(ERASE_LINE, stdout);
     emit_line(stdout, text, strlen(text));
-    fflush(stdout);
+    flush_output();
 }
