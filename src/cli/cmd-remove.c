@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Removing what ended machines left. Only files of a machine's own are removed, and only under the
- * lock that a machine's process holds while it lives.
+ * lock that a machine's process holds while it lives. All is checked before the first is removed.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -13,25 +12,13 @@
 #include <godwit/migrate.h>
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/machine-dir.h"
 #include "cli/cli.h"
 #include "cli/machine.h"
 
 #define FAIL(code, number, ...) gw_error_set(error, GW_LAYER_BASE, code, number, __VA_ARGS__)
 
 enum { ENDING_MS = 10000 };
-
-static const char *const files[] = {
-    "control",     "console",         "pid",        "config.json",    "vmm.log",
-    "status.json", "status.json.new", "owner.json", "owner.json.tmp",
-};
-
-static long read_pid(const struct cli *cli, const char *name)
-{
-    _cleanup_free_ char *path = machine_path(cli, name, "pid");
-    _cleanup_fclose_ FILE *file = path ? fopen(path, "re") : NULL;
-    long pid = 0;
-    return file && fscanf(file, "%ld", &pid) == 1 ? pid : 0;
-}
 
 /* What the process of a guest that was given away says of it: where it runs for certain, "" while
  * that is not known, NULL without an answer. The caller's. */
@@ -110,93 +97,64 @@ static bool lock_when_ended(const struct cli *cli, const char *name, int fd)
     return true;
 }
 
-/* The lock of an ended machine; *ret_fd keeps it. */
-static int take_lock(const struct cli *cli, const char *name, int *ret_fd, struct gw_error *error)
+/* The lock file; a directory without one, made by hand or half removed, gets one unless it is to be
+ * refused. */
+static int open_lock(const struct cli *cli, const char *name, int dir, const char *path,
+                     struct gw_error *error)
 {
-    _cleanup_free_ char *path = machine_path(cli, name, "lock");
-    _cleanup_close_ int fd = path ? open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW) : -1;
+    const int flags = O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC;
+    int fd = openat(dir, "lock", flags);
+    if (fd < 0 && errno == ENOENT) {
+        int r = machine_dir_check(dir, path, error);
+        if (r < 0)
+            return r;
+        fd = openat(dir, "lock", flags | O_CREAT, 0600);
+    }
+    if (fd < 0 && errno == ENOENT)
+        return machine_not_found(cli, name, error);
     if (fd < 0)
         return FAIL(gw_code_from_errno(errno), -errno,
-                    "cannot open '%s', the lock of machine '%s': %s", path, name, strerror(errno));
+                    "cannot open '%s/lock', the lock of machine '%s': %s", path, name,
+                    strerror(errno));
+    return fd;
+}
+
+/* The lock of an ended machine; *ret_fd keeps it. */
+static int take_lock(const struct cli *cli, const char *name, int dir, const char *path,
+                     int *ret_fd, struct gw_error *error)
+{
+    _cleanup_close_ int fd = open_lock(cli, name, dir, path, error);
+    if (fd < 0)
+        return fd;
     bool has_process = !lock_when_ended(cli, name, fd);
+    if (!machine_has_lock(cli, name, fd))
+        return machine_not_found(cli, name, error);
     int r = check_decided(cli, name, has_process, error);
     if (r < 0)
         return r;
     if (has_process)
         return FAIL(GW_CODE_BUSY, -EBUSY,
                     "machine '%s' runs (process %ld): 'godwit stop %s' ends it", name,
-                    read_pid(cli, name), name);
+                    machine_dir_pid(dir), name);
     *ret_fd = TAKE_FD(fd);
     return 0;
 }
 
-static bool is_known(const char *file)
-{
-    for (size_t i = 0; i < ARRAY_COUNT(files); i++)
-        if (strcmp(files[i], file) == 0)
-            return true;
-    return strcmp(file, "lock") == 0 || strcmp(file, "flights") == 0;
-}
-
-/* A file of somebody's own keeps all of them: it would be lost, or be the only one left. */
-static int check_files(const char *directory, struct gw_error *error)
-{
-    DIR *entries = opendir(directory);
-    int r = 0;
-    if (!entries)
-        return FAIL(gw_code_from_errno(errno), -errno, "cannot read '%s': %s", directory,
-                    strerror(errno));
-    for (const struct dirent *entry; r == 0 && (entry = readdir(entries));)
-        if (!is_known(entry->d_name) && strcmp(entry->d_name, ".") != 0 &&
-            strcmp(entry->d_name, "..") != 0)
-            r = FAIL(
-                GW_CODE_STATE, -ENOTEMPTY,
-                "directory '%s' holds '%s', which is not the machine's: move it elsewhere first",
-                directory, entry->d_name);
-    closedir(entries);
-    return r;
-}
-
-/* Logs of migrations, and nothing else that may be there. */
-static void remove_flights(const char *directory)
-{
-    DIR *entries = opendir(directory);
-    if (!entries)
-        return;
-    for (const struct dirent *entry; (entry = readdir(entries));)
-        if (strstr(entry->d_name, ".json"))
-            unlinkat(dirfd(entries), entry->d_name, 0);
-    closedir(entries);
-    rmdir(directory);
-}
-
-static void remove_file(const struct cli *cli, const char *name, const char *file)
-{
-    _cleanup_free_ char *path = machine_path(cli, name, file);
-    if (path)
-        unlink(path);
-}
-
 static int remove_machine(const struct cli *cli, const char *name, struct gw_error *error)
 {
+    _cleanup_free_ char *path = machine_path(cli, name, NULL);
+    _cleanup_close_ int dir = machine_open(cli, name, error);
     _cleanup_close_ int lock = -1;
-    _cleanup_free_ char *directory = machine_path(cli, name, NULL);
-    _cleanup_free_ char *flights = machine_path(cli, name, "flights");
-    int r = take_lock(cli, name, &lock, error);
+    if (dir < 0)
+        return dir;
+    int r = take_lock(cli, name, dir, path, &lock, error);
     if (r == 0)
-        r = check_files(directory, error);
-    if (r < 0)
-        return r;
-    remove_flights(flights);
-    for (size_t i = 0; i < ARRAY_COUNT(files); i++)
-        remove_file(cli, name, files[i]);
-    remove_file(cli, name,
-                "lock"); /* whoever waits for it finds that it is not this name's any more */
-    if (rmdir(directory) < 0)
-        return FAIL(gw_code_from_errno(errno), -errno, "cannot remove '%s': %s", directory,
-                    strerror(errno));
-    cli_say("machine '%s' is removed", name);
-    return 0;
+        r = machine_dir_check(dir, path, error);
+    if (r == 0)
+        r = machine_dir_remove(dir, path, error);
+    if (r == 0)
+        cli_say("machine '%s' is removed", name);
+    return r;
 }
 
 static int remove_ended(const struct cli *cli)
@@ -208,7 +166,8 @@ static int remove_ended(const struct cli *cli)
     if (machine_names(cli, &names, &count, &error) < 0)
         return cli_fail(&error);
     for (size_t i = 0; i < count; i++)
-        if (remove_machine(cli, names[i], &error) < 0 && error.code != GW_CODE_BUSY)
+        if (remove_machine(cli, names[i], &error) < 0 && error.code != GW_CODE_BUSY &&
+            error.code != GW_CODE_NOT_FOUND)
             code = cli_fail(&error);
     machine_names_free(names, count);
     return code;
@@ -227,7 +186,5 @@ int cmd_remove(const struct cli *cli, int argc, char **argv)
     struct gw_error error;
     if (ended)
         return remove_ended(cli);
-    return machine_check(cli, name, &error) < 0 || remove_machine(cli, name, &error) < 0
-               ? cli_fail(&error)
-               : EXIT_DONE;
+    return remove_machine(cli, name, &error) < 0 ? cli_fail(&error) : EXIT_DONE;
 }

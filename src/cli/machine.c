@@ -7,11 +7,15 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/machine-dir.h"
 #include "base/machine-name.h"
 #include "base/run-dir.h"
 #include "base/text.h"
+
+enum { LOG_END_BYTES = 64 << 10 };
 
 #define FAIL(code, number, ...) gw_error_set(error, GW_LAYER_CLI, code, number, __VA_ARGS__)
 
@@ -23,20 +27,36 @@ char *machine_path(const struct cli *cli, const char *name, const char *file)
     return r < 0 ? NULL : path;
 }
 
-int machine_check(const struct cli *cli, const char *name, struct gw_error *error)
+int machine_open(const struct cli *cli, const char *name, struct gw_error *error)
 {
     int r = machine_name_check(name, GW_LAYER_CLI, error);
     if (r < 0)
         return r;
     _cleanup_free_ char *directory = machine_path(cli, name, NULL);
-    struct stat found;
-    if (directory && stat(directory, &found) < 0 && errno == EACCES)
-        return run_dir_fail(error, GW_LAYER_CLI, "use", cli->run_dir, errno);
-    if (!directory || stat(directory, &found) < 0 || !S_ISDIR(found.st_mode))
-        return FAIL(GW_CODE_NOT_FOUND, -ENOENT,
-                    "there is no machine '%s' in %s; 'godwit list' shows those that there are",
-                    name, cli->run_dir);
-    return 0;
+    int fd = directory ? machine_dir_open(AT_FDCWD, directory) : -ENOMEM;
+    if (fd == -EACCES)
+        return run_dir_fail(error, GW_LAYER_CLI, "use", cli->run_dir, -fd);
+    if (fd == -ENOTDIR && faccessat(AT_FDCWD, directory, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        return FAIL(GW_CODE_NOT_FOUND, fd,
+                    "'%s' is not a machine's directory; 'godwit list' shows the machines that "
+                    "there are",
+                    directory);
+    if (fd < 0)
+        return machine_not_found(cli, name, error);
+    return fd;
+}
+
+int machine_not_found(const struct cli *cli, const char *name, struct gw_error *error)
+{
+    return FAIL(GW_CODE_NOT_FOUND, -ENOENT,
+                "there is no machine '%s' in %s; 'godwit list' shows those that there are", name,
+                cli->run_dir);
+}
+
+int machine_check(const struct cli *cli, const char *name, struct gw_error *error)
+{
+    _cleanup_close_ int fd = machine_open(cli, name, error);
+    return fd < 0 ? fd : 0;
 }
 
 int machine_connect(const struct cli *cli, const char *name, struct qmp_client **ret_client,
@@ -54,45 +74,60 @@ int machine_connect(const struct cli *cli, const char *name, struct qmp_client *
     return r;
 }
 
+/* Of a file that is larger, its last `limit` bytes when `end_only`, else nothing; as text, from
+ * malloc, NULL without a regular file. */
+static char *read_file(const struct cli *cli, const char *name, const char *file, size_t limit,
+                       bool end_only)
+{
+    _cleanup_close_ int dir = machine_open(cli, name, NULL);
+    struct gw_buf text = {0};
+    if (dir >= 0 && machine_dir_read(dir, file, limit, end_only, &text) == 0 &&
+        gw_buf_append(&text, "", 1) == 0)
+        return (char *)text.data;
+    gw_buf_fini(&text);
+    return NULL;
+}
+
 json_t *machine_file(const struct cli *cli, const char *name, const char *file)
 {
-    _cleanup_free_ char *path = machine_path(cli, name, file);
-    return path ? json_load_file(path, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    _cleanup_free_ char *text = read_file(cli, name, file, MACHINE_FILE_MAX_BYTES, false);
+    return text ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;
 }
 
 bool machine_has_process(const struct cli *cli, const char *name)
 {
-    _cleanup_free_ char *path = machine_path(cli, name, "lock");
-    _cleanup_close_ int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+    _cleanup_close_ int dir = machine_open(cli, name, NULL);
+    _cleanup_close_ int fd = dir < 0 ? -1 : machine_dir_open_file(dir, "lock");
     return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0;
 }
 
-/* The last line of a log, without its time; NULL when there is none. */
-static char *last_line(FILE *log)
+bool machine_has_lock(const struct cli *cli, const char *name, int lock_fd)
 {
-    char *line = NULL, *last = NULL;
-    size_t room = 0;
-    ssize_t length;
-    while ((length = getline(&line, &room, log)) > 0) {
+    struct stat ours, there;
+    _cleanup_close_ int dir = machine_open(cli, name, NULL);
+    return dir >= 0 && fstat(lock_fd, &ours) == 0 &&
+           fstatat(dir, "lock", &there, AT_SYMLINK_NOFOLLOW) == 0 && ours.st_dev == there.st_dev &&
+           ours.st_ino == there.st_ino;
+}
+
+/* The last line of a log, without its time; NULL when there is none. */
+static char *last_line(const struct cli *cli, const char *name)
+{
+    _cleanup_free_ char *log = read_file(cli, name, "vmm.log", LOG_END_BYTES, true);
+    char *rest = log, *last = NULL;
+    for (char *line; (line = strsep(&rest, "\n"));) {
         int stamp = 0;
-        if (line[length - 1] == '\n')
-            line[length - 1] = '\0';
-        if (sscanf(line, "%*4d-%*2d-%*2d %*2d:%*2d:%*2d.%*3d %n", &stamp) < 0 || !line[stamp])
-            continue;
-        free(last);
-        last = strdup(line + stamp);
+        if (sscanf(line, "%*4d-%*2d-%*2d %*2d:%*2d:%*2d.%*3d %n", &stamp) >= 0 && line[stamp])
+            last = line + stamp;
     }
-    free(line);
-    return last;
+    return last ? strdup(last) : NULL;
 }
 
 char *machine_last_words(const struct cli *cli, const char *name)
 {
-    _cleanup_free_ char *path = machine_path(cli, name, "vmm.log");
     json_t *status = machine_file(cli, name, "status.json");
     const char *verdict = json_string_value(json_object_get(status, "verdict"));
-    _cleanup_fclose_ FILE *log = verdict || !path ? NULL : fopen(path, "re");
-    _cleanup_free_ char *line = log ? last_line(log) : NULL;
+    _cleanup_free_ char *line = verdict ? NULL : last_line(cli, name);
     struct gw_buf words = {0}; /* escaped: a log may have bytes that no JSON can */
     if (verdict)
         text_escape(&words, verdict, strlen(verdict));
@@ -119,7 +154,7 @@ const char *machine_moved_to(const json_t *last)
 static int is_machine(const struct dirent *entry)
 {
     return machine_name_check(entry->d_name, GW_LAYER_CLI, NULL) == 0 &&
-           (entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN);
+           (entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN); /* checked later */
 }
 
 int machine_names(const struct cli *cli, char ***ret_names, size_t *ret_count,
@@ -134,7 +169,9 @@ int machine_names(const struct cli *cli, char ***ret_names, size_t *ret_count,
     char **names = calloc((size_t)count + 1, sizeof *names);
     size_t used = 0;
     for (int i = 0; i < count; i++) {
-        if (names && (names[used] = strdup(entries[i]->d_name)))
+        bool unknown = entries[i]->d_type == DT_UNKNOWN;
+        if (names && (!unknown || machine_check(cli, entries[i]->d_name, NULL) == 0) &&
+            (names[used] = strdup(entries[i]->d_name)))
             used++;
         free(entries[i]);
     }

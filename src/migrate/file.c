@@ -40,7 +40,7 @@ static int read_all(int fd, size_t limit, struct gw_buf *out)
 int file_read(const char *path, const char *what, size_t limit, struct gw_buf *out,
               struct gw_error *error)
 {
-    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
     struct stat status;
     if (fd < 0 || fstat(fd, &status) < 0)
         return fail(error, what, "read", path);
@@ -89,8 +89,8 @@ static int sync_folder_of(const char *path)
 
 static int write_temporary(const char *path, const void *bytes, size_t length, bool durable)
 {
-    _cleanup_close_ int fd =
-        open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    (void)unlink(path); /* of a replacement that was broken off, or whatever it is */
+    _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0 || write_all(fd, bytes, length) < 0)
         return -1;
     return durable ? fsync(fd) : 0;

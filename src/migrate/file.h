@@ -9,8 +9,8 @@
 #include <godwit/buf.h>
 #include <godwit/error.h>
 
-/* Appends the file's contents. Only a regular file of at most `limit` bytes; `what` names it in
- * errors. */
+/* Appends the file's contents. Only a regular file, not a link, of at most `limit` bytes; `what`
+ * names it in errors. */
 int file_read(const char *path, const char *what, size_t limit, struct gw_buf *out,
               struct gw_error *error);
 

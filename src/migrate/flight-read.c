@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,8 +129,11 @@ int gw_flight_log_list(const char *directory, struct gw_flight_log_entry **ret_e
 {
     struct gw_flight_log_entry *entries = NULL;
     size_t count = 0, bad = 0;
-    DIR *folder = opendir(directory);
-    if (!folder && errno != ENOENT)
+    _cleanup_close_ int fd = open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
+    if (folder)
+        (void)TAKE_FD(fd);
+    else if (errno != ENOENT)
         return gw_error_set(error, GW_LAYER_MIGRATE, gw_code_from_errno(errno), -errno,
                             "cannot read the flight logs in '%s': %s", directory, strerror(errno));
     int r = folder ? read_entries(folder, directory, &entries, &count, &bad) : 0;

@@ -558,9 +558,11 @@ static size_t find_oldest(DIR *directory, char *name, size_t bytes)
 static void remove_oldest(const char *path)
 {
     char name[40];
-    DIR *directory = opendir(path);
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
     if (!directory)
         return;
+    (void)TAKE_FD(fd);
     while (find_oldest(directory, name, sizeof name) > MAX_FILES)
         if (unlinkat(dirfd(directory), name, 0) < 0)
             break;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -13,7 +14,13 @@ static int log_fd = -1; /* set once, before there are threads */
 
 void log_open(const char *path)
 {
-    log_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    struct stat status;
+
+    log_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (log_fd >= 0 && (fstat(log_fd, &status) < 0 || !S_ISREG(status.st_mode))) {
+        close(log_fd);
+        log_fd = -1;
+    }
 }
 
 void log_line(const char *format, ...)
