@@ -8,11 +8,13 @@
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/pidfd.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 
 #include "base/cleanup.h"
+#include "base/machine-dir.h"
 #include "base/parse.h"
 #include "base/program.h"
 #include "cli/machine.h"
@@ -149,15 +151,22 @@ static int await_ready(int fd, int signals, pid_t pid, json_t **ret_ready, struc
     return take_answer(ready, ret_ready, error);
 }
 
+/* NULL without it. */
+static const char *value_of(const struct launch *launch, const char *option)
+{
+    const char *value = NULL;
+    for (size_t i = 0; i + 1 < launch->count; i++)
+        if (strcmp(launch->arguments[i], option) == 0)
+            value = launch->arguments[i + 1];
+    return value;
+}
+
 /* Where the descriptor of an fd: address goes: to the process, under its number. */
 static int name_descriptor(const struct launch *launch, struct program *program,
                            struct gw_error *error)
 {
-    const char *uri = "";
+    const char *uri = value_of(launch, "--incoming") ?: "";
     uint64_t number;
-    for (size_t i = 0; i + 1 < launch->count; i++)
-        if (strcmp(launch->arguments[i], "--incoming") == 0)
-            uri = launch->arguments[i + 1];
     if (strncmp(uri, "fd:", 3) != 0 || parse_number(uri + 3, INT32_MAX, &number) < 0)
         return 0;
     int flags = fcntl((int)number, F_GETFD);
@@ -204,6 +213,19 @@ static void wait_end(pid_t pid, int signals)
     waitpid(pid, NULL, 0);
 }
 
+/* What a process leaves that was killed before its machine was set up. One that ended by itself has
+ * cleaned up already. */
+static void clean_up(const struct cli *cli, const struct launch *launch)
+{
+    const char *name = value_of(launch, "--name");
+    _cleanup_free_ char *path = name ? machine_path(cli, name, NULL) : NULL;
+    _cleanup_close_ int dir = path ? machine_open(cli, name, NULL) : -1;
+    _cleanup_close_ int lock =
+        dir < 0 ? -1 : openat(dir, "lock", O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+    if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0 && machine_has_lock(cli, name, lock))
+        machine_dir_abandon(dir, path, !machine_dir_is_unfinished(dir, lock));
+}
+
 int launch_start(const struct cli *cli, struct launch *launch, pid_t *ret_pid, json_t **ret_ready,
                  struct gw_error *error)
 {
@@ -228,6 +250,7 @@ int launch_start(const struct cli *cli, struct launch *launch, pid_t *ret_pid, j
     r = await_ready(ready, signals, pid, ret_ready, error);
     if (r < 0) {
         wait_end(pid, signals);
+        clean_up(cli, launch);
         return r;
     }
     *ret_pid = pid;

@@ -2,8 +2,10 @@
 /*
  * godwit-vmm: one process is one machine. Order of birth: options, signals, directory and lock,
  * log, machine, control and console sockets, guest (or listening address), and only then the word
- * on --ready-fd: whoever reads it finds everything in place. A birth that fails before it leaves
- * nothing in the run directory; an earlier machine's record there stays as it was.
+ * on --ready-fd: whoever reads it finds everything in place. A birth that fails before it, or whose
+ * word has no reader any more, leaves nothing in the run directory; an earlier machine's record
+ * there stays as it was. When this process is killed before, the command line cleans up
+ * (cli/launch.c).
  */
 #include <signal.h>
 #include <string.h>
@@ -153,12 +155,10 @@ static int check_interrupt(struct gw_error *error)
     return 0;
 }
 
-/* From here on the directory is this machine's, not that of an earlier one of the same name. */
-static void begin_record(struct process *process)
+static void write_config(struct process *process)
 {
     json_t *config = options_json(&process->options);
 
-    rundir_begin(&process->rundir);
     rundir_write_json(&process->rundir, "config.json", config);
     json_decref(config);
 }
@@ -182,7 +182,7 @@ static int set_up(struct process *process, struct gw_error *error)
     if (r == 0 && !process->options.incoming) /* a guest that is arriving is not ours to drop */
         r = check_interrupt(error);
     if (r == 0)
-        begin_record(process);
+        write_config(process);
     return r;
 }
 
@@ -202,13 +202,32 @@ static int failure_status(const struct gw_error *error)
     return taken ? EXIT_STATUS_TAKEN : EXIT_STATUS_FAILED;
 }
 
-/* Of a machine that is set up, to its end. */
-static int attend(struct process *process)
+/* Whether a guest may have come, or been promised to run nowhere: that record has to stay. */
+static bool has_arrived(const struct process *process)
 {
-    if (!tell_success(process))
+    _cleanup_free_ char *path = rundir_path(&process->rundir, "owner.json");
+    struct gw_ownership record;
+    int r = path ? gw_ownership_read(path, &record, NULL) : -ENOMEM;
+
+    return process->options.incoming && r != -ENOENT &&
+           (r < 0 || record.state != GW_OWNER_INCOMING);
+}
+
+/* Of a machine whose starter is gone: nobody knows of it. A guest that arrives meanwhile is refused
+ * in order. */
+static int end_unwanted(struct process *process)
+{
+    if (process->options.incoming) {
         machine_end(process->machine, "host-signal", EXIT_STATUS_FAILED,
                     "ended: the command that started it was gone before it was set up");
-    return sd_event_loop(process->loop);
+        (void)sd_event_loop(process->loop);
+    }
+    tear_down(process);
+    if (has_arrived(process))
+        rundir_close(&process->rundir);
+    else
+        rundir_abandon(&process->rundir);
+    return EXIT_STATUS_FAILED;
 }
 
 static int run_in_directory(struct process *process)
@@ -225,7 +244,10 @@ static int run_in_directory(struct process *process)
         rundir_abandon(&process->rundir);
         return status;
     }
-    status = attend(process);
+    if (!tell_success(process))
+        return end_unwanted(process);
+    rundir_begin(&process->rundir);
+    status = sd_event_loop(process->loop);
     tear_down(process);
     rundir_close(&process->rundir);
     return status < 0 ? EXIT_STATUS_FAILED : status;

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/machine-dir.h"
 #include "base/machine-name.h"
 #include "base/run-dir.h"
 #include "vmm/log.h"
@@ -88,11 +89,9 @@ static bool is_file(int fd, const char *path)
 static int take_lock(struct rundir *rundir, struct gw_error *error)
 {
     _cleanup_free_ char *path = rundir_path(rundir, "lock");
-    _cleanup_free_ char *pid_path = rundir_path(rundir, "pid");
-    _cleanup_fclose_ FILE *pid_file = NULL;
-    long pid = 0;
+    _cleanup_close_ int dir = machine_dir_open(AT_FDCWD, rundir->path);
 
-    if (!path || !pid_path)
+    if (!path)
         return no_memory(error);
     rundir->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (rundir->lock_fd < 0)
@@ -101,18 +100,12 @@ static int take_lock(struct rundir *rundir, struct gw_error *error)
         return is_file(rundir->lock_fd, path) ? 0 : fail_at(error, "lock", path, ESTALE);
     if (errno != EWOULDBLOCK)
         return fail_at(error, "lock", path, errno);
-    pid_file = fopen(pid_path, "re");
-    if (!pid_file || fscanf(pid_file, "%ld", &pid) != 1)
-        pid = 0;
     return gw_error_set(
         error, GW_LAYER_VMM, GW_CODE_BUSY, -EBUSY,
         "a machine named '%s' is there already (process %ld, directory '%s'): choose "
         "another name, or stop it",
-        rundir->name, pid, rundir->path);
+        rundir->name, machine_dir_pid(dir), rundir->path);
 }
-
-static const char *const living_files[] = {"control", "console", "pid"};
-static const char *const kept_files[] = {"status.json", "owner.json", "config.json", "vmm.log"};
 
 static void remove_file(const struct rundir *rundir, const char *file)
 {
@@ -122,32 +115,25 @@ static void remove_file(const struct rundir *rundir, const char *file)
         unlink(path);
 }
 
-static void remove_living_files(const struct rundir *rundir)
-{
-    for (size_t i = 0; i < ARRAY_COUNT(living_files); i++)
-        remove_file(rundir, living_files[i]);
-}
-
-static bool has_file(const struct rundir *rundir, const char *file)
-{
-    _cleanup_free_ char *path = rundir_path(rundir, file);
-
-    return path && access(path, F_OK) == 0;
-}
-
 static int furnish(struct rundir *rundir, struct gw_error *error)
 {
     _cleanup_free_ char *flights = rundir_path(rundir, "flights");
     _cleanup_free_ char *pid_path = rundir_path(rundir, "pid");
-    _cleanup_close_ int pid_fd = -1;
+    _cleanup_close_ int dir = machine_dir_open(AT_FDCWD, rundir->path);
+    _cleanup_close_ int flights_fd = -1, pid_fd = -1;
 
     if (!flights || !pid_path)
         return no_memory(error);
-    remove_living_files(rundir);
-    rundir->has_past = has_file(rundir, "owner.json") || has_file(rundir, "status.json");
+    machine_dir_remove_living(dir);
+    rundir->has_past =
+        machine_dir_has_record(dir) && !machine_dir_is_unfinished(dir, rundir->lock_fd);
+    machine_dir_mark_start(rundir->lock_fd, !rundir->has_past);
     if (mkdir(flights, 0700) < 0 && errno != EEXIST)
         return fail_at(error, "make the directory", flights, errno);
-    pid_fd = open(pid_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    flights_fd = machine_dir_open(dir, "flights");
+    if (flights_fd < 0)
+        return fail_at(error, "use the directory", flights, -flights_fd);
+    pid_fd = open(pid_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (pid_fd < 0 || dprintf(pid_fd, "%d\n", (int)getpid()) < 0)
         return fail_at(error, "write", pid_path, errno);
     return 0;
@@ -197,28 +183,38 @@ int rundir_open(const char *base, const char *name, struct rundir *ret_rundir,
 
 void rundir_begin(const struct rundir *rundir)
 {
+    machine_dir_mark_start(rundir->lock_fd, false);
     remove_file(rundir, "status.json");
 }
 
 void rundir_close(struct rundir *rundir)
 {
-    if (rundir->path)
-        remove_living_files(rundir);
+    _cleanup_close_ int dir = rundir->path ? machine_dir_open(AT_FDCWD, rundir->path) : -1;
+
+    if (dir >= 0) {
+        machine_dir_remove_living(dir);
+        machine_dir_mark_start(rundir->lock_fd, false); /* what is left there is a record */
+    }
     release(rundir);
 }
 
 void rundir_abandon(struct rundir *rundir)
 {
-    _cleanup_free_ char *flights = rundir_path(rundir, "flights");
+    _cleanup_close_ int dir = machine_dir_open(AT_FDCWD, rundir->path);
 
-    if (!rundir->has_past && flights && (rmdir(flights) == 0 || errno == ENOENT)) {
-        for (size_t i = 0; i < ARRAY_COUNT(kept_files); i++)
-            remove_file(rundir, kept_files[i]);
-        remove_living_files(rundir);
-        remove_file(rundir, "lock");
-        rmdir(rundir->path);
-    }
-    rundir_close(rundir);
+    if (dir >= 0)
+        machine_dir_abandon(dir, rundir->path, rundir->has_past);
+    release(rundir);
+}
+
+/* A file of our own alone, whatever the umask is and whatever has the name. */
+static int write_new(const char *path, const json_t *document)
+{
+    _cleanup_close_ int fd = -1;
+
+    (void)unlink(path);
+    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    return fd < 0 ? -1 : json_dumpfd(document, fd, JSON_INDENT(2));
 }
 
 void rundir_write_json(const struct rundir *rundir, const char *file, const json_t *document)
@@ -228,7 +224,7 @@ void rundir_write_json(const struct rundir *rundir, const char *file, const json
 
     if (!path || asprintf(&temporary, "%s.new", path) < 0)
         return;
-    if (json_dump_file(document, temporary, JSON_INDENT(2)) < 0 || rename(temporary, path) < 0)
+    if (write_new(temporary, document) < 0 || rename(temporary, path) < 0)
         log_line("cannot write '%s': %s", path, strerror(errno));
 }
 

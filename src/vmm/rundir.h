@@ -24,7 +24,7 @@ struct rundir {
  */
 int rundir_open(const char *base, const char *name, struct rundir *ret_rundir,
                 struct gw_error *error);
-/* The machine is set up: removes the last status of an earlier one. */
+/* The machine is set up, and who started it knows: removes the last status of an earlier one. */
 void rundir_begin(const struct rundir *rundir);
 /* Removes sockets and pid file, and unlocks. Fine on a zeroed struct whose lock_fd is -1. */
 void rundir_close(struct rundir *rundir);

@@ -2,13 +2,17 @@
 """The run directory in any state: links, odd files, half of a machine; and what godwit itself puts there."""
 
 import fcntl
+import json
 import os
+import signal
+import stat
 import subprocess
 import time
 
 import pytest
 from cli_place import cli  # noqa: F401
 from test_remove import ended, names
+from test_start import programs  # noqa: F401
 
 
 def tree(folder):
@@ -122,6 +126,90 @@ def descriptors(pid):
         return []
 
 
+# A start that does not come to its end
+
+
+PASST = """
+import time
+if "--fd" not in sys.argv:
+    print("{}" if "capabilities" in sys.argv[1] else "passt 0")
+    raise SystemExit
+open("FOLDER/waits", "w").close()
+while not os.path.exists("FOLDER/go"):
+    time.sleep(0.01)
+print(os.getpid(), flush=True)
+os.read(3, 1)
+"""
+
+
+def start_halfway(cli, programs):  # noqa: F811
+    """A start that waits for its passt; the command, and its process, which is stopped."""
+    programs.add("passt", PASST)
+    command = cli.command("run", "--name", "a", "--kernel", cli.image.kernel, "--net", "user", "--detach")
+    godwit = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while not (programs.seen / "waits").exists():
+        assert godwit.poll() is None
+        time.sleep(0.01)
+    pid = int((cli.run_dir / "a/pid").read_text())
+    os.kill(pid, signal.SIGSTOP)
+    return godwit, pid
+
+
+def wait_end(pid):
+    while True:
+        try:
+            os.kill(pid, 0)
+            with open(f"/proc/{pid}/stat") as status:
+                if status.read().rsplit(")", 1)[1].split()[0] == "Z":
+                    return
+        except (ProcessLookupError, FileNotFoundError):
+            return
+        time.sleep(0.01)
+
+
+def has_pending(pid, number):
+    with open(f"/proc/{pid}/status") as status:
+        return any(int(line.split()[1], 16) >> (number - 1) & 1 for line in status if line.startswith("ShdPnd"))
+
+
+@pytest.mark.parametrize("past", [False, True], ids=["new", "used before"])
+def test_a_start_that_is_killed_leaves_nothing(cli, programs, past):  # noqa: F811
+    record = {"verdict": "the guest powered off", "status": "shutdown"}
+    if past:
+        ended(cli, "a", status=record)
+        (cli.run_dir / "a").chmod(0o700)
+    godwit, pid = start_halfway(cli, programs)
+    godwit.send_signal(signal.SIGTERM)
+    while not has_pending(pid, signal.SIGTERM):     # the first one has come
+        time.sleep(0.01)
+    godwit.send_signal(signal.SIGTERM)
+    assert godwit.wait(60) == 5
+    (programs.seen / "go").touch()
+    if past:
+        assert json.loads((cli.run_dir / "a/status.json").read_text()) == record
+        assert not (cli.run_dir / "a/pid").exists()
+    else:
+        assert list(cli.run_dir.iterdir()) == []
+
+
+@pytest.mark.parametrize("past", [False, True], ids=["new", "used before"])
+def test_a_start_whose_command_is_killed_leaves_nothing(cli, programs, past):  # noqa: F811
+    record = {"verdict": "the guest powered off", "status": "shutdown"}
+    if past:
+        ended(cli, "a", status=record)
+        (cli.run_dir / "a").chmod(0o700)
+    godwit, pid = start_halfway(cli, programs)
+    godwit.kill()
+    godwit.wait()
+    (programs.seen / "go").touch()
+    os.kill(pid, signal.SIGCONT)
+    wait_end(pid)
+    if past:
+        assert json.loads((cli.run_dir / "a/status.json").read_text()) == record
+    else:
+        assert list(cli.run_dir.iterdir()) == []
+
+
 # Files that are none
 
 
@@ -163,6 +251,35 @@ def test_the_end_of_a_long_log_is_read(cli):  # noqa: F811
     with open(folder / "vmm.log", "w") as log:
         log.write("2026-11-21 10:00:01.456 a line\n" * 100000 + "2026-11-21 10:00:01.456 the last words\n")
     assert cli("status", "x").rstrip().endswith("its log ends with: the last words")
+
+
+@pytest.mark.parametrize("file", ["vmm.log", "pid", "status.json", "owner.json", "config.json.new", "status.json.new"])
+@pytest.mark.parametrize("make", [make_fifo, make_link], ids=["fifo", "link"])
+def test_a_machine_neither_waits_for_such_a_file_nor_writes_through_it(cli, tmp_path, file, make):  # noqa: F811
+    folder = ended(cli, "x")
+    folder.chmod(0o700)
+    make(folder / file, tmp_path)
+    subprocess.run(cli.command("run", "--name", "x", "--kernel", cli.image.kernel, "--memory", "128M", "--detach"),
+                   timeout=60, check=False, stdin=subprocess.DEVNULL, capture_output=True)
+    if make is make_link:
+        assert (tmp_path / "other").read_text() == '{"verdict": "of somebody else"}'
+
+
+# What godwit puts there
+
+
+def test_files_of_a_machine_are_its_user_s_alone(cli):  # noqa: F811
+    before = os.umask(0)
+    try:
+        cli.boot("a")
+        uri = cli.receive("b")
+        cli("migrate", "a", uri)
+        cli("stop", "--force", "b")
+    finally:
+        os.umask(before)
+    found = {str(file.relative_to(cli.run_dir)): stat.S_IMODE(file.lstat().st_mode) for file in cli.run_dir.rglob("*")}
+    assert {"a/config.json", "a/status.json", "a/owner.json", "a/vmm.log", "a/flights", "a/lock"} <= set(found)
+    assert {name: oct(mode) for name, mode in found.items() if mode & 0o077} == {}
 
 
 # Lost output
