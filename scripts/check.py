@@ -255,8 +255,8 @@ def main():
     parser.add_argument("--only", action="append", metavar="NAME", help="this step and what it needs")
     parser.add_argument("--list", action="store_true", help="name the steps")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
-    parser.add_argument("--jobs", type=int, default=max(2, os.cpu_count() or 2), metavar="N",
-                        help="steps at a time (default: one a core)")
+    parser.add_argument("--jobs", type=int, default=(os.cpu_count() or 1) + 1, metavar="N",
+                        help="steps at a time (default: one more than cores, for many wait)")
     options = parser.parse_args()
     terminal = Terminal()
     if options.list:
