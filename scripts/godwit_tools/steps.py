@@ -61,8 +61,7 @@ class Groups:
                 _signal(group, signal.SIGINT)
             self._lock.wait_for(lambda: not self._running, ENDING_S)
             for group in self._running:
-                for process in [*descendants(group), group]:
-                    _kill(process)
+                _kill_all(group)
 
     @property
     def ended(self):
@@ -122,11 +121,6 @@ def _signal(group, number):
         pass
 
 
-def _kill(process):
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(process, signal.SIGKILL)
-
-
 def descendants(process):
     """All that it started and they started, in whatever group: meson gives each test a session of its own."""
     children = {}
@@ -141,11 +135,16 @@ def descendants(process):
     return found
 
 
+def _kill_all(group):
+    """A command's group, and all that the command started in others."""
+    for started in descendants(group):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(started, signal.SIGKILL)
+    _signal(group, signal.SIGKILL)
+
+
 def kill_group(process):
-    """The command and all that it started."""
-    for started in descendants(process.pid):
-        _kill(started)
-    _signal(process.pid, signal.SIGKILL)
+    _kill_all(process.pid)
     process.wait()
 
 

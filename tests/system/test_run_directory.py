@@ -172,12 +172,17 @@ def has_pending(pid, number):
         return any(int(line.split()[1], 16) >> (number - 1) & 1 for line in status if line.startswith("ShdPnd"))
 
 
+def earlier(cli):
+    """The last status of a machine 'a', which ended before."""
+    record = {"verdict": "the guest powered off", "status": "shutdown"}
+    ended(cli, "a", status=record)
+    (cli.run_dir / "a").chmod(0o700)
+    return record
+
+
 @pytest.mark.parametrize("past", [False, True], ids=["new", "used before"])
 def test_a_start_that_is_killed_leaves_nothing(cli, programs, past):  # noqa: F811
-    record = {"verdict": "the guest powered off", "status": "shutdown"}
-    if past:
-        ended(cli, "a", status=record)
-        (cli.run_dir / "a").chmod(0o700)
+    record = earlier(cli) if past else None
     godwit, pid = start_halfway(cli, programs)
     godwit.send_signal(signal.SIGTERM)
     while not has_pending(pid, signal.SIGTERM):     # the first one has come
@@ -194,10 +199,7 @@ def test_a_start_that_is_killed_leaves_nothing(cli, programs, past):  # noqa: F8
 
 @pytest.mark.parametrize("past", [False, True], ids=["new", "used before"])
 def test_a_start_whose_command_is_killed_leaves_nothing(cli, programs, past):  # noqa: F811
-    record = {"verdict": "the guest powered off", "status": "shutdown"}
-    if past:
-        ended(cli, "a", status=record)
-        (cli.run_dir / "a").chmod(0o700)
+    record = earlier(cli) if past else None
     godwit, pid = start_halfway(cli, programs)
     godwit.kill()
     godwit.wait()
